@@ -1,0 +1,184 @@
+//! One call on its way: who asked, what they can take, how long they wait, and the line back to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{CallId, Caller, Object, Raw, Revision};
+
+/// How many notices wait for a slow reader before new ones are dropped. They are advice; the result never waits here.
+const EVENT_QUEUE: usize = 64;
+
+/// A notice about a call, for its caller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Which notice.
+    pub kind: EventKind,
+    /// Its parameters as the back end sent them.
+    pub params: Object,
+}
+
+/// The notices that belong to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// How far it is.
+    Progress,
+    /// A log line.
+    Log,
+}
+
+/// MCP's log levels, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are the levels of RFC 5424")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl LogLevel {
+    const NAMES: [(&'static str, Self); 8] = [
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("notice", Self::Notice),
+        ("warning", Self::Warning),
+        ("error", Self::Error),
+        ("critical", Self::Critical),
+        ("alert", Self::Alert),
+        ("emergency", Self::Emergency),
+    ];
+
+    /// The level of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, level)| *level)
+    }
+
+    /// The level's name.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+}
+
+/// W3C trace context as it came, and as it goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// `traceparent`, checked for its form.
+    pub parent: Option<String>,
+    /// `tracestate`, untouched.
+    pub state: Option<String>,
+    /// `baggage`, untouched.
+    pub baggage: Option<String>,
+}
+
+/// What a door knows of a call before the gateway takes it.
+#[derive(Debug, Clone)]
+pub struct CallSeed {
+    /// Who asks.
+    pub caller: Caller,
+    /// The revision the caller speaks.
+    pub revision: Revision,
+    /// The door it came through, for the record.
+    pub door: &'static str,
+    /// The client's capabilities for this request, as declared.
+    pub capabilities: Raw,
+    /// The client's description of itself.
+    pub client: Option<Raw>,
+    /// The lowest level of log lines the caller wants; none without.
+    pub log_level: Option<LogLevel>,
+    /// The caller's own token for progress; without one it wants none.
+    pub progress_token: Option<Raw>,
+    /// Where the call stands in the caller's trace.
+    pub trace: Trace,
+}
+
+/// One call on its way.
+#[derive(Debug)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// What the door knew.
+    pub seed: CallSeed,
+    /// When it was taken.
+    pub started: Instant,
+    cancel: CancellationToken,
+    events: mpsc::Sender<Event>,
+    /// Milliseconds after `started` of the last sign of life.
+    last_sign: AtomicU64,
+}
+
+/// The caller's end of a call: its notices, and the way to stop it.
+#[derive(Debug)]
+pub struct CallEnd {
+    /// The call's id.
+    pub id: CallId,
+    /// Notices, until the call has ended.
+    pub events: mpsc::Receiver<Event>,
+    /// Cancels the call.
+    pub cancel: CancellationToken,
+}
+
+impl Call {
+    /// Takes a call: its two ends.
+    pub fn begin(seed: CallSeed) -> (Arc<Self>, CallEnd) {
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let (id, cancel) = (CallId::new(), CancellationToken::new());
+        let end = CallEnd {
+            id,
+            events: receiver,
+            cancel: cancel.clone(),
+        };
+        let call = Self {
+            id,
+            seed,
+            started: Instant::now(),
+            cancel,
+            events,
+            last_sign: AtomicU64::new(0),
+        };
+        (Arc::new(call), end)
+    }
+
+    /// Tells the caller something. Lost when the caller reads too slowly, and that is meant: notices are advice.
+    pub fn tell(&self, event: Event) {
+        self.sign_of_life();
+        let _ = self.events.try_send(event);
+    }
+
+    /// Notes that the back end is alive, which starts the idle limit anew.
+    pub fn sign_of_life(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_sign.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// When the back end last gave a sign of life.
+    pub fn last_sign(&self) -> Instant {
+        self.started + Duration::from_millis(self.last_sign.load(Ordering::Relaxed))
+    }
+
+    /// Completes when the call is to be stopped.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Stops the call.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// The call is to be stopped.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}

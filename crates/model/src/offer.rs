@@ -1,0 +1,49 @@
+//! What a back end has to offer: its lists, its capabilities, and how it is.
+
+use std::sync::Arc;
+
+use crate::{Error, Object, Raw};
+
+/// One entry of a list: a tool, prompt, resource or template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Its name; of resources and templates the URI.
+    pub key: Arc<str>,
+    /// Its definition, exactly as the server wrote it.
+    pub definition: Object,
+}
+
+/// How a back end is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Health {
+    /// Not asked yet.
+    #[default]
+    Starting,
+    /// It answered.
+    Up,
+    /// It is not to be had, and why.
+    Down(Error),
+}
+
+/// Everything a back end offers at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Offer {
+    /// Tools, in the server's order.
+    pub tools: Vec<Item>,
+    /// Prompts, in the server's order.
+    pub prompts: Vec<Item>,
+    /// Resources, in the server's order.
+    pub resources: Vec<Item>,
+    /// Resource templates, in the server's order.
+    pub templates: Vec<Item>,
+    /// The server's capabilities object.
+    pub capabilities: Option<Object>,
+    /// The server's own description of itself (`serverInfo`).
+    pub info: Option<Raw>,
+    /// What it tells a model about its use.
+    pub instructions: Option<String>,
+    /// The revision it speaks with us, as a date.
+    pub revision: Option<&'static str>,
+    /// How it is.
+    pub health: Health,
+}

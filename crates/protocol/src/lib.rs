@@ -1,0 +1,13 @@
+//! MCP on bytes: envelopes, `_meta`, headers, framings and names, of every revision. No I/O happens here.
+
+pub mod envelope;
+pub mod headers;
+pub mod lines;
+pub mod meta;
+pub mod names;
+pub mod params;
+pub mod sse;
+pub mod trace;
+pub mod write;
+
+pub use envelope::{Envelope, Message, Refusal, Reply};

@@ -1,0 +1,6 @@
+//! What `cargo xtask bench` measures against: the echo upstream's answers and counts, and the accept loop it shares with the bare proxy.
+
+pub mod answers;
+pub mod counts;
+pub mod parts;
+pub mod serve;
