@@ -54,11 +54,11 @@ pub enum Error {
         retry_after: Duration,
     },
     /// Nobody can serve it now; the request was not started.
-    Unavailable(Cause),
+    Unavailable(Box<Cause>),
     /// Time ran out; the text names the limits.
-    DeadlineExceeded(Cause),
+    DeadlineExceeded(Box<Cause>),
     /// It may have run, or not: the connection or the process was lost in mid-call.
-    OutcomeUnknown(Cause),
+    OutcomeUnknown(Box<Cause>),
     /// What the request refers to was lost with its owner.
     StateLost(String),
     /// The caller went away or cancelled. Never answered, only recorded.

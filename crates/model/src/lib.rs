@@ -17,5 +17,5 @@ pub use error::{Cause, Error, Fault, Kind};
 pub use json::{Object, Raw};
 pub use method::Method;
 pub use names::{CallId, Caller, Era, Revision, ServerName};
-pub use offer::{Health, Item, Offer};
+pub use offer::{Freshness, Health, Item, Offer};
 pub use outcome::Outcome;

@@ -25,6 +25,25 @@ pub enum Health {
     Down(Error),
 }
 
+/// How long what was listed may be kept, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// Milliseconds.
+    pub ttl_ms: u64,
+    /// The lists are the same for every caller.
+    pub shared: bool,
+}
+
+impl Default for Freshness {
+    /// For servers that do not say: their lists are the same for all, and a change is noticed within ten seconds.
+    fn default() -> Self {
+        Self {
+            ttl_ms: 10_000,
+            shared: true,
+        }
+    }
+}
+
 /// Everything a back end offers at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Offer {
@@ -44,6 +63,8 @@ pub struct Offer {
     pub instructions: Option<String>,
     /// The revision it speaks with us, as a date.
     pub revision: Option<&'static str>,
+    /// How long the lists may be kept.
+    pub freshness: Freshness,
     /// How it is.
     pub health: Health,
 }

@@ -1,0 +1,415 @@
+//! Everything that all servers offer, under names that are unique here; one immutable snapshot at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use toolbus_model::json::{Edit, write_string};
+use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, ServerName};
+use toolbus_protocol::names;
+use toolbus_protocol::params::ParamHeaders;
+
+use crate::template;
+
+/// Entries on one page of a list.
+pub const PAGE: usize = 1_000;
+
+/// Which servers a door shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All of them, under names unique among all.
+    All,
+    /// One of them, under its own names.
+    One(ServerName),
+}
+
+/// The four lists of MCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shelf {
+    /// Tools.
+    Tools,
+    /// Prompts.
+    Prompts,
+    /// Resources.
+    Resources,
+    /// Resource templates.
+    Templates,
+}
+
+impl Shelf {
+    const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+
+    /// The member of a list result that holds the entries.
+    pub fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+
+    fn items(self, offer: &Offer) -> &[Item] {
+        match self {
+            Self::Tools => &offer.tools,
+            Self::Prompts => &offer.prompts,
+            Self::Resources => &offer.resources,
+            Self::Templates => &offer.templates,
+        }
+    }
+
+    /// Names can be changed to be unique; a URI means what it says.
+    fn is_named(self) -> bool {
+        matches!(self, Self::Tools | Self::Prompts)
+    }
+}
+
+/// One thing that is offered.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name it has here.
+    pub name: Arc<str>,
+    /// The name it has at its server.
+    pub original: Arc<str>,
+    /// Its server.
+    pub server: ServerName,
+    /// Its definition under the name it has here; nothing else is changed.
+    pub definition: Bytes,
+    /// Of tools: the arguments that travel in headers.
+    pub headers: ParamHeaders,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<Arc<Entry>>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// How long it may be kept.
+    pub freshness: Freshness,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    list: Vec<Arc<Entry>>,
+    by_name: HashMap<Arc<str>, usize>,
+}
+
+/// What one scope shows.
+#[derive(Debug, Default)]
+pub struct View {
+    shelves: [Entries; 4],
+    /// Servers that serve resources: a URI that no list names can only be theirs.
+    resource_servers: Vec<ServerName>,
+    /// What the servers tell a model about their use.
+    pub instructions: Option<String>,
+    /// Some server completes arguments.
+    pub completes: bool,
+    /// Some tool has arguments that travel in headers.
+    pub has_param_headers: bool,
+    freshness: Freshness,
+}
+
+/// The names given so far: who held a name keeps it.
+pub(crate) type Holders = HashMap<(Shelf, ServerName, Arc<str>), Arc<str>>;
+
+/// A snapshot of everything that is offered.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    all: View,
+    each: HashMap<ServerName, View>,
+}
+
+impl Catalog {
+    /// Puts the offers of all servers together, in the order of the configuration. `holders` are the names given
+    /// before; the names given now are returned.
+    pub(crate) fn build(
+        offers: &[(ServerName, Arc<Offer>)],
+        holders: &Holders,
+        prefix: bool,
+    ) -> (Self, Holders) {
+        let mut given = Holders::new();
+        let all = View::build(offers, holders, prefix, &mut given);
+        let own = |offer: &(ServerName, Arc<Offer>)| {
+            let view = View::build(
+                std::slice::from_ref(offer),
+                &Holders::new(),
+                false,
+                &mut Holders::new(),
+            );
+            (offer.0.clone(), view)
+        };
+        // A server that is away keeps its names for its return.
+        let away = |server: &ServerName| {
+            offers
+                .iter()
+                .any(|(name, o)| name == server && o.health != Health::Up)
+        };
+        let kept = holders.iter().filter(|((_, server, _), _)| away(server));
+        for (key, name) in kept {
+            given.entry(key.clone()).or_insert_with(|| Arc::clone(name));
+        }
+        (
+            Self {
+                all,
+                each: offers.iter().map(own).collect(),
+            },
+            given,
+        )
+    }
+
+    /// What a scope shows.
+    pub fn view(&self, scope: &Scope) -> Result<&View, Error> {
+        match scope {
+            Scope::All => Ok(&self.all),
+            Scope::One(name) => self
+                .each
+                .get(name)
+                .ok_or_else(|| unknown(Kind::Server, name.as_str())),
+        }
+    }
+}
+
+impl View {
+    fn build(
+        offers: &[(ServerName, Arc<Offer>)],
+        holders: &Holders,
+        prefix: bool,
+        given: &mut Holders,
+    ) -> Self {
+        let mut view = Self {
+            freshness: Freshness {
+                ttl_ms: u64::MAX,
+                shared: true,
+            },
+            ..Self::default()
+        };
+        for shelf in Shelf::ALL {
+            view.shelves[shelf as usize] = Entries::build(shelf, offers, holders, prefix, given);
+        }
+        let mut told = Vec::new();
+        for (name, offer) in offers {
+            let has = |capability| {
+                offer
+                    .capabilities
+                    .as_ref()
+                    .is_some_and(|c| c.get(capability).is_some())
+            };
+            if has("resources") {
+                view.resource_servers.push(name.clone());
+            }
+            view.completes |= has("completions");
+            view.freshness.ttl_ms = view.freshness.ttl_ms.min(offer.freshness.ttl_ms);
+            view.freshness.shared &= offer.freshness.shared;
+            told.extend(offer.instructions.iter().map(|text| (name, text)));
+        }
+        if view.freshness.ttl_ms == u64::MAX {
+            view.freshness = Freshness::default();
+        }
+        view.has_param_headers = view
+            .shelf(Shelf::Tools)
+            .list
+            .iter()
+            .any(|tool| !tool.headers.is_empty());
+        view.instructions = match told[..] {
+            [] => None,
+            [(_, text)] => Some(text.clone()),
+            _ => Some(
+                told.iter()
+                    .map(|(name, text)| format!("{name}: {text}"))
+                    .collect::<Vec<_>>()
+                    .join("\n\n"),
+            ),
+        };
+        view
+    }
+
+    fn shelf(&self, shelf: Shelf) -> &Entries {
+        &self.shelves[shelf as usize]
+    }
+
+    /// The entry of this name.
+    pub fn find(&self, shelf: Shelf, name: &str) -> Option<&Arc<Entry>> {
+        let entries = self.shelf(shelf);
+        entries.by_name.get(name).map(|at| &entries.list[*at])
+    }
+
+    /// One page of a list, as far as `permits` lets it be seen.
+    pub fn page(
+        &self,
+        shelf: Shelf,
+        cursor: Option<&str>,
+        permits: impl Fn(&Entry) -> bool,
+    ) -> Result<Page, Error> {
+        let entries = self.shelf(shelf);
+        let start = match cursor {
+            None => 0,
+            Some(cursor) => entries
+                .after(shelf, cursor)
+                .ok_or_else(|| unknown(Kind::Cursor, cursor))?,
+        };
+        let mut visible = entries.list[start..].iter().filter(|entry| permits(entry));
+        let page: Vec<Arc<Entry>> = visible.by_ref().take(PAGE).cloned().collect();
+        let next = match (visible.next(), page.last()) {
+            (Some(_), Some(last)) => Some(cursor_after(shelf, &last.name)),
+            _ => None,
+        };
+        Ok(Page {
+            entries: page,
+            next,
+            freshness: self.freshness,
+        })
+    }
+
+    /// The server that a resource's URI belongs to.
+    pub(crate) fn resource_owner(&self, uri: &str) -> Option<&ServerName> {
+        let listed = self.find(Shelf::Resources, uri).map(|entry| &entry.server);
+        let templates = || self.shelf(Shelf::Templates).list.iter();
+        listed
+            .or_else(|| {
+                templates()
+                    .find(|t| template::is_matchable(&t.name) && template::matches(&t.name, uri))
+                    .map(|t| &t.server)
+            })
+            .or(match &self.resource_servers[..] {
+                [only] => Some(only),
+                _ => None,
+            })
+    }
+}
+
+impl Entries {
+    fn build(
+        shelf: Shelf,
+        offers: &[(ServerName, Arc<Offer>)],
+        holders: &Holders,
+        prefix: bool,
+        given: &mut Holders,
+    ) -> Self {
+        let held = |server: &ServerName, key: &Arc<str>| {
+            holders.get(&(shelf, server.clone(), Arc::clone(key)))
+        };
+        let items = || {
+            offers.iter().flat_map(|(server, offer)| {
+                shelf.items(offer).iter().map(move |item| (server, item))
+            })
+        };
+        // Who held a name before comes first, so that a newcomer cannot take it.
+        let mut names: HashMap<Arc<str>, (&ServerName, &Arc<str>)> = items()
+            .filter_map(|(s, item)| Some((Arc::clone(held(s, &item.key)?), (s, &item.key))))
+            .collect();
+        let mut entries = Self::default();
+        for (server, item) in items() {
+            let candidates = candidates(shelf, server, &item.key, prefix, held(server, &item.key));
+            let free = |name: &&Arc<str>| {
+                names
+                    .get(*name)
+                    .is_none_or(|holder| *holder == (server, &item.key))
+            };
+            let Some(name) = candidates.iter().find(free).cloned() else {
+                tracing::debug!(%server, uri = &*item.key, "another server holds this URI; see /servers/{{name}}/mcp");
+                continue;
+            };
+            if entries.by_name.contains_key(&name) {
+                continue; // A server that lists the same name twice: the first one counts.
+            }
+            names.insert(Arc::clone(&name), (server, &item.key));
+            given.insert(
+                (shelf, server.clone(), Arc::clone(&item.key)),
+                Arc::clone(&name),
+            );
+            entries
+                .by_name
+                .insert(Arc::clone(&name), entries.list.len());
+            entries
+                .list
+                .push(Arc::new(Entry::new(shelf, server, item, name)));
+        }
+        entries
+    }
+
+    fn after(&self, shelf: Shelf, cursor: &str) -> Option<usize> {
+        let decoded = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let name = std::str::from_utf8(&decoded)
+            .ok()?
+            .strip_prefix(shelf.member())?
+            .strip_prefix(':')?;
+        self.by_name.get(name).map(|at| at + 1)
+    }
+}
+
+impl Entry {
+    fn new(shelf: Shelf, server: &ServerName, item: &Item, name: Arc<str>) -> Self {
+        let definition = if name == item.key {
+            Bytes::copy_from_slice(item.definition.bytes())
+        } else {
+            let (mut quoted, mut out) = (Vec::new(), Vec::new());
+            write_string(&name, &mut quoted);
+            item.definition
+                .rewrite(&[("name", Edit::Put(&quoted))], &mut out);
+            out.into()
+        };
+        let headers = match shelf {
+            Shelf::Tools => ParamHeaders::of_tool(&item.definition).unwrap_or_default(),
+            _ => ParamHeaders::default(),
+        };
+        Self {
+            name,
+            original: Arc::clone(&item.key),
+            server: server.clone(),
+            definition,
+            headers,
+        }
+    }
+}
+
+/// The names that an item may have here, best first.
+fn candidates(
+    shelf: Shelf,
+    server: &ServerName,
+    key: &Arc<str>,
+    prefix: bool,
+    held: Option<&Arc<str>>,
+) -> Vec<Arc<str>> {
+    if !shelf.is_named() {
+        return vec![Arc::clone(key)];
+    }
+    let long = format!("{server}_{key}");
+    let fitted = match names::fit(key) {
+        std::borrow::Cow::Borrowed(_) => Arc::clone(key),
+        std::borrow::Cow::Owned(name) => name.into(),
+    };
+    let plain = (!prefix).then_some(fitted);
+    held.cloned()
+        .into_iter()
+        .chain(plain)
+        .chain([names::fit(&long).into(), names::with_hash(&long).into()])
+        .collect()
+}
+
+fn cursor_after(shelf: Shelf, name: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{name}", shelf.member()))
+}
+
+fn unknown(kind: Kind, name: &str) -> Error {
+    Error::Unknown {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+/// The prompt or template that a completion request is about: its shelf and name.
+pub(crate) fn completion_target(params: &Object) -> Option<(Shelf, String)> {
+    let reference = params.object("ref")?.ok()?;
+    match &*reference.str("type")? {
+        "ref/prompt" => Some((Shelf::Prompts, reference.str("name")?.into_owned())),
+        "ref/resource" => Some((Shelf::Templates, reference.str("uri")?.into_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! How long a call may take: in all, and without a sign of life.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use toolbus_model::{Call, Cause, Error, Outcome};
+
+/// How long a back end has to stop its work once a call is over.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The two limits of a call. `None` turns one off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Longest silence: no progress, no log line.
+    pub idle: Option<Duration>,
+    /// Longest time in all.
+    pub total: Option<Duration>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            idle: Some(Duration::from_secs(120)),
+            total: Some(Duration::from_secs(30 * 60)),
+        }
+    }
+}
+
+impl Deadlines {
+    /// When the call's time is up, as things stand.
+    fn next(self, call: &Call) -> Option<Instant> {
+        let idle = self.idle.map(|idle| call.last_sign() + idle);
+        let total = self.total.map(|total| call.started + total);
+        idle.into_iter().chain(total).min()
+    }
+
+    fn sentence(self, call: &Call) -> String {
+        let show = |limit: Option<Duration>| {
+            limit.map_or("off".to_owned(), |l| {
+                humantime::format_duration(l).to_string()
+            })
+        };
+        let (waited, silent) = (call.started.elapsed(), call.last_sign().elapsed());
+        format!(
+            "no result after {:.1} s, of which {:.1} s without a sign of life (idle limit {}, total limit {})",
+            waited.as_secs_f64(),
+            silent.as_secs_f64(),
+            show(self.idle),
+            show(self.total)
+        )
+    }
+
+    /// Runs `work` until it ends, its time is up, or the call is cancelled. In the last two cases the work is told to
+    /// stop and has [`STOP_WITHIN`] to do so.
+    pub(crate) async fn watch(
+        self,
+        call: &Call,
+        work: impl Future<Output = Result<Outcome, Error>>,
+    ) -> Result<Outcome, Error> {
+        let mut work = pin!(work);
+        // A call whose limits are off still has a timer, a day long, so that there is one path.
+        let far = || Instant::now() + Duration::from_secs(86_400);
+        let mut alarm = pin!(sleep_until(self.next(call).unwrap_or_else(far)));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut work => return if call.is_cancelled() { answer.map_err(|_| Error::Cancelled) } else { answer },
+                () = call.cancelled() => {
+                    let _ = timeout(STOP_WITHIN, work).await;
+                    return Err(Error::Cancelled);
+                }
+                () = &mut alarm => {
+                    let next = self.next(call).unwrap_or_else(far);
+                    if next > Instant::now() {
+                        alarm.as_mut().reset(next);
+                        continue;
+                    }
+                    let what = self.sentence(call);
+                    call.cancel();
+                    // What the back end says of its end explains the silence: the command, its last words.
+                    let seen = timeout(STOP_WITHIN, work).await;
+                    let cause = seen.ok().and_then(Result::err).and_then(|error| error.cause().cloned());
+                    return Err(Error::DeadlineExceeded(Cause { what, ..cause.unwrap_or_default() }.into()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use toolbus_model::{CallSeed, Caller, Event, EventKind, Object, Raw, Revision, Trace};
+
+    fn call() -> std::sync::Arc<Call> {
+        Call::begin(CallSeed {
+            caller: Caller::local(),
+            revision: Revision::V2026_07_28,
+            door: "test",
+            capabilities: Raw::of(&()),
+            client: None,
+            log_level: None,
+            progress_token: None,
+            trace: Trace::default(),
+        })
+        .0
+    }
+
+    async fn stops_when_cancelled(call: &Call) -> Result<Outcome, Error> {
+        call.cancelled().await;
+        Err(Error::OutcomeUnknown(Cause {
+            command: Some("python slow.py".into()),
+            ..Cause::new("stopped")
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_call_and_names_both_limits() {
+        let (limits, call, started) = (Deadlines::default(), call(), Instant::now());
+        let error = limits
+            .watch(&call, stops_when_cancelled(&call))
+            .await
+            .expect_err("too slow");
+        assert_eq!(started.elapsed(), Duration::from_secs(120));
+        assert_eq!(
+            error.to_string(),
+            "Deadline exceeded: no result after 120.0 s, of which 120.0 s without a sign of life \
+             (idle limit 2m, total limit 30m); command: python slow.py"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn signs_of_life_move_the_idle_limit_but_not_the_total_one() {
+        let (limits, call, started) = (Deadlines::default(), call(), Instant::now());
+        let work = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                call.tell(Event {
+                    kind: EventKind::Progress,
+                    params: Object::empty(),
+                });
+            }
+        };
+        let error = limits.watch(&call, work).await.expect_err("too slow");
+        assert!(matches!(error, Error::DeadlineExceeded(_)));
+        assert_eq!(
+            started.elapsed(),
+            Duration::from_secs(30 * 60) + STOP_WITHIN
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_call_waits_for_its_work_to_stop() {
+        let (call, limits) = (
+            call(),
+            Deadlines {
+                idle: None,
+                total: None,
+            },
+        );
+        call.cancel();
+        assert_eq!(
+            limits.watch(&call, stops_when_cancelled(&call)).await,
+            Err(Error::Cancelled)
+        );
+    }
+}

@@ -1,0 +1,428 @@
+//! The life of a call, in the order in which things happen to it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use toolbus_model::json::{Edit, write_string};
+use toolbus_model::{
+    Backend, Call, CallId, CallSeed, Caller, Error, Event, Health, Kind, Method, Object, Offer,
+    Outcome, Raw, Request, ServerName,
+};
+
+use crate::audit::{self, Audit, Findings};
+use crate::catalog::{self, Catalog, Entry, Holders, Page, Scope, Shelf};
+use crate::deadline::Deadlines;
+use crate::limits::Gate;
+use crate::metrics::{Metrics, Operation};
+use crate::policy::Policy;
+
+/// How long calls in flight may take to end when the gateway closes.
+const CLOSE_WITHIN: Duration = Duration::from_secs(8);
+
+/// How one server is treated.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Limits of time for all its calls.
+    pub deadlines: Deadlines,
+    /// Limits of time for single tools, by the server's own names.
+    pub tools: std::collections::HashMap<String, Deadlines>,
+    /// Calls at once.
+    pub in_flight: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            deadlines: Deadlines::default(),
+            tools: std::collections::HashMap::new(),
+            in_flight: 256,
+        }
+    }
+}
+
+/// A server behind the gateway.
+pub struct Server {
+    /// Its configured name.
+    pub name: ServerName,
+    /// Where its work is done.
+    pub backend: Arc<dyn Backend>,
+    /// How it is treated.
+    pub settings: ServerSettings,
+    gate: Arc<Gate>,
+}
+
+impl Server {
+    /// A server of this name.
+    pub fn new(name: ServerName, backend: Arc<dyn Backend>, settings: ServerSettings) -> Self {
+        let gate = Gate::new(format!("server {:?}", name.as_str()), settings.in_flight);
+        Self {
+            name,
+            backend,
+            settings,
+            gate,
+        }
+    }
+}
+
+/// What a gateway is made of.
+pub struct Setup {
+    /// The servers, in the order of the configuration.
+    pub servers: Vec<Server>,
+    /// Who may use what.
+    pub policy: Policy,
+    /// Where records go.
+    pub audit: Audit,
+    /// Show every name with its server's name in front.
+    pub prefix: bool,
+}
+
+/// The gateway.
+pub struct Gateway {
+    servers: Vec<Server>,
+    policy: ArcSwap<Policy>,
+    audit: Audit,
+    /// What is counted.
+    pub metrics: Metrics,
+    catalog: ArcSwap<Catalog>,
+    prefix: bool,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// A call on its way. Dropping it tells the back end to stop.
+#[derive(Debug)]
+pub struct Running {
+    /// The call's id.
+    pub id: CallId,
+    /// Notices, until the call has ended.
+    pub events: mpsc::Receiver<Event>,
+    /// How it ended.
+    pub answer: oneshot::Receiver<Result<Outcome, Error>>,
+    /// Stops the call when dropped.
+    pub guard: DropGuard,
+}
+
+impl Gateway {
+    /// Opens a gateway. Its catalog fills as servers answer.
+    pub fn open(setup: Setup) -> Arc<Self> {
+        let gateway = Arc::new(Self {
+            servers: setup.servers,
+            policy: ArcSwap::from_pointee(setup.policy),
+            audit: setup.audit,
+            metrics: Metrics::default(),
+            catalog: ArcSwap::default(),
+            prefix: setup.prefix,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        });
+        gateway.tasks.spawn(Arc::clone(&gateway).keep_catalog());
+        gateway
+    }
+
+    /// Takes a call and sends it on its way, as a task of its own: it ends in a record even when nobody waits any more.
+    pub fn call(self: &Arc<Self>, scope: Scope, request: Request, seed: CallSeed) -> Running {
+        let (call, end) = Call::begin(seed);
+        let (sender, answer) = oneshot::channel();
+        let gateway = Arc::clone(self);
+        self.tasks.spawn(async move {
+            // Nobody may be waiting any more; the record has been written all the same.
+            let _ = sender.send(gateway.conduct(&scope, request, &call).await);
+        });
+        Running {
+            id: end.id,
+            events: end.events,
+            answer,
+            guard: end.cancel.drop_guard(),
+        }
+    }
+
+    /// A call from its opening line to its record.
+    async fn conduct(
+        &self,
+        scope: &Scope,
+        request: Request,
+        call: &Call,
+    ) -> Result<Outcome, Error> {
+        let entry = self.audit.open(call, &request)?;
+        self.metrics.begin();
+        let (method, mut findings) = (request.method.clone(), Findings::default());
+        let walk = AssertUnwindSafe(self.walk(scope, request, call, &mut findings))
+            .catch_unwind()
+            .await;
+        let answer = walk.unwrap_or_else(|_| {
+            Err(Error::Internal(
+                "a back end panicked; the log says where".to_owned(),
+            ))
+        });
+        self.audit.close(&entry, call, &findings, &answer);
+        self.metrics.end(
+            &operation(&method, call, &findings, &answer),
+            call.started.elapsed(),
+        );
+        answer
+    }
+
+    async fn walk(
+        &self,
+        scope: &Scope,
+        mut request: Request,
+        call: &Call,
+        findings: &mut Findings,
+    ) -> Result<Outcome, Error> {
+        let server = self.resolve(scope, &mut request, findings)?;
+        let policy = self.policy.load_full();
+        let original = findings.original.as_deref().unwrap_or_default();
+        if !policy.permits(&call.seed.caller, server.name.as_str(), original) {
+            findings.denied = true;
+            return Err(not_found(&request.method, asked(&request)));
+        }
+        let _caller_pass = policy.admit(&call.seed.caller)?;
+        let _server_pass = server.gate.enter()?;
+        request.target = findings.original.clone();
+        let deadlines = server
+            .settings
+            .tools
+            .get(original)
+            .copied()
+            .unwrap_or(server.settings.deadlines);
+        deadlines
+            .watch(call, server.backend.serve(request, call))
+            .await
+    }
+
+    /// Finds who serves the request, and under which name.
+    fn resolve(
+        &self,
+        scope: &Scope,
+        request: &mut Request,
+        findings: &mut Findings,
+    ) -> Result<&Server, Error> {
+        let catalog = self.catalog.load();
+        let view = catalog.view(scope)?;
+        let missing = |request: &Request| not_found(&request.method, asked(request));
+        let (server, original): (&ServerName, Arc<str>) = match &request.method {
+            Method::ToolsCall | Method::PromptsGet => {
+                let shelf = if request.method == Method::ToolsCall {
+                    Shelf::Tools
+                } else {
+                    Shelf::Prompts
+                };
+                let entry = view
+                    .find(shelf, asked(request))
+                    .ok_or_else(|| missing(request))?;
+                (&entry.server, Arc::clone(&entry.original))
+            }
+            Method::ResourcesRead => {
+                let server = view
+                    .resource_owner(asked(request))
+                    .ok_or_else(|| missing(request))?;
+                (server, asked(request).into())
+            }
+            Method::Complete => {
+                let malformed = || {
+                    Error::InvalidParams(
+                        "Invalid params: \"ref\" names no prompt or template".to_owned(),
+                    )
+                };
+                let (shelf, name) =
+                    catalog::completion_target(&request.params).ok_or_else(malformed)?;
+                let entry = view.find(shelf, &name).ok_or_else(malformed)?;
+                rename_reference(&mut request.params, shelf, entry);
+                (&entry.server, Arc::clone(&entry.original))
+            }
+            other => return Err(Error::MethodNotFound(other.as_str().to_owned())),
+        };
+        findings.server = Some(server.as_str().into());
+        findings.original = Some(original);
+        self.server(server).ok_or_else(|| missing(request))
+    }
+
+    fn server(&self, name: &ServerName) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == *name)
+    }
+
+    /// One page of a list, as this caller may see it.
+    pub fn list(
+        &self,
+        scope: &Scope,
+        caller: &Caller,
+        shelf: Shelf,
+        cursor: Option<&str>,
+    ) -> Result<Page, Error> {
+        let (catalog, policy) = (self.catalog.load(), self.policy.load());
+        catalog.view(scope)?.page(shelf, cursor, |entry| {
+            policy.permits(caller, entry.server.as_str(), &entry.original)
+        })
+    }
+
+    /// The tool of this name, where this caller may see it and it has arguments that travel in headers.
+    pub fn tool_with_headers(
+        &self,
+        scope: &Scope,
+        caller: &Caller,
+        name: &str,
+    ) -> Option<Arc<Entry>> {
+        let catalog = self.catalog.load();
+        let view = catalog
+            .view(scope)
+            .ok()
+            .filter(|view| view.has_param_headers)?;
+        let tool = view
+            .find(Shelf::Tools, name)
+            .filter(|tool| !tool.headers.is_empty())?;
+        let visible = self
+            .policy
+            .load()
+            .permits(caller, tool.server.as_str(), &tool.original);
+        visible.then(|| Arc::clone(tool))
+    }
+
+    /// The catalog as it is now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// What each server offers now, in the order of the configuration.
+    pub fn offers(&self) -> Vec<(ServerName, Arc<Offer>)> {
+        self.servers
+            .iter()
+            .map(|server| (server.name.clone(), server.backend.offer().borrow().clone()))
+            .collect()
+    }
+
+    /// Waits until every server has answered or failed once.
+    pub async fn settled(&self) {
+        for server in &self.servers {
+            let mut offer = server.backend.offer();
+            // A back end that is gone will not answer any more, which is settled too.
+            let _ = offer
+                .wait_for(|offer| offer.health != Health::Starting)
+                .await;
+        }
+    }
+
+    /// Every server has answered or failed once.
+    pub fn is_settled(&self) -> bool {
+        self.servers
+            .iter()
+            .all(|server| server.backend.offer().borrow().health != Health::Starting)
+    }
+
+    /// Takes no more part in anything: waits for calls in flight, stops the back ends, writes the last records.
+    pub async fn close(&self) {
+        self.tasks.close();
+        self.closing.cancel();
+        if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "calls were still in flight and are cut off"
+            );
+        }
+        futures_util::future::join_all(self.servers.iter().map(|server| server.backend.stop()))
+            .await;
+        self.audit.finish();
+    }
+
+    /// Rebuilds the catalog whenever a server's offer changes.
+    async fn keep_catalog(self: Arc<Self>) {
+        let changed = Arc::new(Notify::new());
+        for server in &self.servers {
+            let (mut offer, changed, closing) = (
+                server.backend.offer(),
+                Arc::clone(&changed),
+                self.closing.clone(),
+            );
+            self.tasks.spawn(async move {
+                while let Some(Ok(())) = closing.run_until_cancelled(offer.changed()).await {
+                    changed.notify_one();
+                }
+            });
+        }
+        let mut holders = Holders::new();
+        loop {
+            let offers = self.offers();
+            let settled = self.is_settled();
+            let (catalog, given) = Catalog::build(&offers, &holders, self.prefix);
+            // While servers still start, names go by the order of the configuration alone, not by who was faster.
+            holders = if settled { given } else { holders };
+            self.catalog.store(Arc::new(catalog));
+            for (name, offer) in &offers {
+                self.metrics
+                    .server_is(name.as_str(), offer.health == Health::Up);
+            }
+            if self
+                .closing
+                .run_until_cancelled(changed.notified())
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+}
+
+fn asked(request: &Request) -> &str {
+    request.target.as_deref().unwrap_or_default()
+}
+
+/// The answer for what is not there, which is also the answer for what this caller may not see.
+fn not_found(method: &Method, name: &str) -> Error {
+    let kind = match method {
+        Method::PromptsGet | Method::Complete => Kind::Prompt,
+        Method::ResourcesRead => Kind::Resource,
+        _ => Kind::Tool,
+    };
+    Error::Unknown {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+/// Gives a completion's `ref` the name that the server uses.
+fn rename_reference(params: &mut Object, shelf: Shelf, entry: &Entry) {
+    if shelf != Shelf::Prompts || entry.name == entry.original {
+        return;
+    }
+    if let Some(Ok(reference)) = params.object("ref") {
+        let mut name = Vec::new();
+        write_string(&entry.original, &mut name);
+        let renamed: Raw = reference.edited(&[("name", Edit::Put(&name))]).to_raw();
+        *params = params.edited(&[("ref", Edit::Put(renamed.bytes()))]);
+    }
+}
+
+fn operation(
+    method: &Method,
+    call: &Call,
+    findings: &Findings,
+    answer: &Result<Outcome, Error>,
+) -> Operation {
+    let of_tool = |name: &Arc<str>| {
+        if *method == Method::ToolsCall {
+            name.to_string()
+        } else {
+            String::new()
+        }
+    };
+    Operation {
+        mcp_method_name: method.as_str().to_owned(),
+        server: findings.server.as_deref().unwrap_or_default().to_owned(),
+        gen_ai_tool_name: findings.original.as_ref().map(of_tool).unwrap_or_default(),
+        mcp_protocol_version: call.seed.revision.as_str(),
+        error_type: match audit::label(answer) {
+            "ok" | "input_required" | "task" => "",
+            label => label,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;
