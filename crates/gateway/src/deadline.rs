@@ -110,10 +110,11 @@ mod tests {
 
     async fn stops_when_cancelled(call: &Call) -> Result<Outcome, Error> {
         call.cancelled().await;
-        Err(Error::OutcomeUnknown(Cause {
+        let cause = Cause {
             command: Some("python slow.py".into()),
             ..Cause::new("stopped")
-        }))
+        };
+        Err(Error::OutcomeUnknown(cause.into()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -137,7 +138,7 @@ mod tests {
         let work = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(100)).await;
-                call.tell(Event {
+                call.line().tell(Event {
                     kind: EventKind::Progress,
                     params: Object::empty(),
                 });

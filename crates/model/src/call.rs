@@ -113,9 +113,18 @@ pub struct Call {
     /// When it was taken.
     pub started: Instant,
     cancel: CancellationToken,
+    line: Line,
+}
+
+/// The line back to a call's caller. Cheap to clone; a reader that serves many calls keeps one of each.
+#[derive(Debug, Clone)]
+pub struct Line {
     events: mpsc::Sender<Event>,
+    log_level: Option<LogLevel>,
+    wants_progress: bool,
+    started: Instant,
     /// Milliseconds after `started` of the last sign of life.
-    last_sign: AtomicU64,
+    last_sign: Arc<AtomicU64>,
 }
 
 /// The caller's end of a call: its notices, and the way to stop it.
@@ -139,32 +148,34 @@ impl Call {
             events: receiver,
             cancel: cancel.clone(),
         };
-        let call = Self {
-            id,
-            seed,
-            started: Instant::now(),
-            cancel,
+        let started = Instant::now();
+        let line = Line {
             events,
-            last_sign: AtomicU64::new(0),
+            log_level: seed.log_level,
+            wants_progress: seed.progress_token.is_some(),
+            started,
+            last_sign: Arc::default(),
         };
-        (Arc::new(call), end)
+        (
+            Arc::new(Self {
+                id,
+                seed,
+                started,
+                cancel,
+                line,
+            }),
+            end,
+        )
     }
 
-    /// Tells the caller something. Lost when the caller reads too slowly, and that is meant: notices are advice.
-    pub fn tell(&self, event: Event) {
-        self.sign_of_life();
-        let _ = self.events.try_send(event);
-    }
-
-    /// Notes that the back end is alive, which starts the idle limit anew.
-    pub fn sign_of_life(&self) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_sign.store(elapsed, Ordering::Relaxed);
+    /// The line back to the caller.
+    pub fn line(&self) -> &Line {
+        &self.line
     }
 
     /// When the back end last gave a sign of life.
     pub fn last_sign(&self) -> Instant {
-        self.started + Duration::from_millis(self.last_sign.load(Ordering::Relaxed))
+        self.started + Duration::from_millis(self.line.last_sign.load(Ordering::Relaxed))
     }
 
     /// Completes when the call is to be stopped.
@@ -180,5 +191,28 @@ impl Call {
     /// The call is to be stopped.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+}
+
+impl Line {
+    /// Tells the caller something, if the caller asked for such notices. Lost when the caller reads too slowly, and
+    /// that is meant: notices are advice. Each one starts the idle limit anew.
+    pub fn tell(&self, event: Event) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_sign.store(elapsed, Ordering::Relaxed);
+        let wanted = match event.kind {
+            EventKind::Progress => self.wants_progress,
+            EventKind::Log => {
+                let level = event
+                    .params
+                    .str("level")
+                    .and_then(|name| LogLevel::parse(&name));
+                self.log_level
+                    .is_some_and(|lowest| level.unwrap_or(LogLevel::Info) >= lowest)
+            }
+        };
+        if wanted {
+            let _ = self.events.try_send(event);
+        }
     }
 }
