@@ -1,0 +1,275 @@
+//! Opening a connection: which era a server speaks is found out as the specification says (basic/versioning).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use toolbus_model::json::Edit;
+use toolbus_model::{Cause, Era, Error, Object, Revision};
+use toolbus_protocol::{meta, write};
+
+use super::dialect::{own_body, quoted, us};
+use super::http::{Failure, HttpLink, HttpTarget};
+use super::link::{Connection, Link, Outgoing, Peer};
+use super::server::Ids;
+use super::stdio::Process;
+use crate::process::Command;
+
+/// How long a server may take to answer its first question. Some are downloaded first.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a child is given to answer `server/discover` before it is also asked in the older way. Some older servers
+/// do not answer what they do not know.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+const MODERN: Revision = Revision::V2026_07_28;
+
+/// Connects to a child process. `known` is the era it spoke before.
+pub(super) async fn stdio(
+    command: &Command,
+    known: Option<Era>,
+    ids: &Ids,
+    tasks: &TaskTracker,
+) -> Result<Connection, Error> {
+    if known != Some(Era::Legacy) {
+        let process = Process::start(command, tasks).await?;
+        match within(&process, probe(&process, ids)).await {
+            // Some older servers end at a first message that is not `initialize`: they get another chance with it.
+            Err(_) if known.is_none() && process.has_ended() => {}
+            result => return finish(process, result).await,
+        }
+    }
+    let process = Process::start(command, tasks).await?;
+    let opened = within(&process, initialize_stdio(&process, ids)).await;
+    finish(process, opened).await
+}
+
+/// Bounds the start, and turns every failure into "not available": nothing of a caller's has been sent yet.
+async fn within(
+    process: &Process,
+    work: impl Future<Output = Result<Peer, Error>>,
+) -> Result<Peer, Error> {
+    match timeout(START_WITHIN, work).await {
+        Ok(Ok(peer)) => Ok(peer),
+        Ok(Err(error)) => Err(match error {
+            Error::OutcomeUnknown(cause) | Error::Unavailable(cause) => Error::Unavailable(cause),
+            other => Error::Unavailable(
+                process
+                    .cause(&format!("the server did not open: {other}"))
+                    .into(),
+            ),
+        }),
+        Err(_) => {
+            let what = format!(
+                "the server did not answer within {} s",
+                START_WITHIN.as_secs()
+            );
+            Err(Error::Unavailable(process.cause(&what).into()))
+        }
+    }
+}
+
+async fn finish(process: Arc<Process>, opened: Result<Peer, Error>) -> Result<Connection, Error> {
+    match opened {
+        Ok(peer) => Ok(Connection {
+            peer,
+            link: Link::Stdio(process),
+        }),
+        Err(error) => {
+            process.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Asks `server/discover`; with no answer in time also `initialize`. The first good answer decides.
+async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
+    let discover = process.exchange(discover(ids.next()));
+    tokio::pin!(discover);
+    let first = match timeout(PATIENCE, &mut discover).await {
+        Ok(answer) => answer,
+        Err(_) => tokio::select! {
+            opened = initialize_stdio(process, ids) => return opened,
+            answer = &mut discover => answer,
+        },
+    };
+    match first {
+        Ok(result) => Ok(discovered(&result)),
+        Err(error @ (Error::OutcomeUnknown(_) | Error::Unavailable(_))) => Err(error),
+        Err(_) => initialize_stdio(process, ids).await,
+    }
+}
+
+async fn initialize_stdio(process: &Process, ids: &Ids) -> Result<Peer, Error> {
+    let result = process.exchange(initialize(ids.next())).await?;
+    process.send(initialized()).await?;
+    opened(&result)
+}
+
+/// Connects to a URL. `known` is the era it spoke before.
+pub(super) async fn http(
+    target: &HttpTarget,
+    known: Option<Era>,
+    ids: &Ids,
+) -> Result<Connection, Error> {
+    let link = HttpLink::new(target.clone())?;
+    if known != Some(Era::Legacy) {
+        match bounded(&link, link.open(discover(ids.next()))).await {
+            Ok((result, _)) => {
+                return Ok(Connection {
+                    peer: discovered(&result),
+                    link: Link::Http(Box::new(link)),
+                });
+            }
+            Err(failure) if !is_older_servers(&failure) => return Err(failure.error),
+            Err(_) => {}
+        }
+    }
+    let (result, session) = match bounded(&link, link.open(initialize(ids.next()))).await {
+        Ok(opened) => opened,
+        Err(Failure {
+            status: Some(status),
+            error,
+        }) if matches!(status.as_u16(), 400 | 404 | 405) => {
+            let remedy = Some(
+                "if it speaks only HTTP+SSE of 2024-11-05: that transport is not supported"
+                    .to_owned(),
+            );
+            let what = format!("the server did not open: {error}");
+            return Err(Error::Unavailable(
+                Cause {
+                    remedy,
+                    ..link.cause(&what)
+                }
+                .into(),
+            ));
+        }
+        Err(Failure {
+            error: error @ (Error::Unavailable(_) | Error::Busy { .. }),
+            ..
+        }) => return Err(error),
+        Err(Failure { error, .. }) => {
+            return Err(Error::Unavailable(
+                link.cause(&format!("the server did not open: {error}"))
+                    .into(),
+            ));
+        }
+    };
+    let (peer, link) = (opened(&result)?, link.with_session(session));
+    link.notify(peer.revision, initialized()).await?;
+    Ok(Connection {
+        peer,
+        link: Link::Http(Box::new(link)),
+    })
+}
+
+async fn bounded<T>(
+    link: &HttpLink,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let late = |_| {
+        let what = format!(
+            "the server did not answer within {} s",
+            START_WITHIN.as_secs()
+        );
+        Error::Unavailable(link.cause(&what).into())
+    };
+    timeout(START_WITHIN, work).await.map_err(late)?
+}
+
+/// A refusal of `server/discover` that an older server may have made. What stands in the way of any request (missing
+/// credentials, too many requests, no connection) is none.
+fn is_older_servers(failure: &Failure) -> bool {
+    match (&failure.error, failure.status.map(|status| status.as_u16())) {
+        (_, Some(401 | 403 | 429)) => false,
+        // The codes of the modern era: the server knows it, and refuses something else.
+        (
+            Error::Upstream {
+                code: -32020 | -32021,
+                ..
+            },
+            _,
+        ) => false,
+        (Error::Upstream { .. }, _) | (_, Some(400..500)) => true,
+        _ => false,
+    }
+}
+
+fn outgoing(id: u64, revision: Revision, method: &'static str, body: Vec<u8>) -> Outgoing<'static> {
+    Outgoing {
+        id,
+        revision,
+        method,
+        target: None,
+        headers: Vec::new(),
+        body,
+        line: None,
+    }
+}
+
+fn discover(id: u64) -> Outgoing<'static> {
+    outgoing(
+        id,
+        MODERN,
+        "server/discover",
+        own_body(MODERN, id, "server/discover", &[]),
+    )
+}
+
+fn initialize(id: u64) -> Outgoing<'static> {
+    let revision = Revision::NEWEST_LEGACY;
+    let (version, us) = (quoted(revision.as_str()), us());
+    // No capabilities: what a server may ask of a client is carried only where the caller can be asked.
+    let members = [
+        ("protocolVersion", Edit::Put(&version[..])),
+        ("capabilities", Edit::Put(b"{}")),
+        ("clientInfo", Edit::Put(us.bytes())),
+    ];
+    outgoing(
+        id,
+        revision,
+        "initialize",
+        own_body(revision, id, "initialize", &members),
+    )
+}
+
+fn initialized() -> Vec<u8> {
+    write::notification(
+        "notifications/initialized",
+        |out| out.extend_from_slice(b"{}"),
+        2,
+    )
+}
+
+fn discovered(result: &Object) -> Peer {
+    let meta = result.object("_meta").and_then(Result::ok);
+    Peer {
+        revision: MODERN,
+        capabilities: result
+            .object("capabilities")
+            .and_then(Result::ok)
+            .unwrap_or_else(Object::empty),
+        info: meta.and_then(|meta| meta.raw(meta::SERVER)),
+        instructions: result.str("instructions").map(|text| text.into_owned()),
+    }
+}
+
+fn opened(result: &Object) -> Result<Peer, Error> {
+    let version = result.str("protocolVersion").unwrap_or_default();
+    let revision = Revision::parse(&version).filter(|revision| revision.era() == Era::Legacy);
+    let unknown = || {
+        Cause::new(format!(
+            "the server answered initialize with the unknown revision {version:?}"
+        ))
+    };
+    Ok(Peer {
+        revision: revision.ok_or_else(|| Error::Unavailable(unknown().into()))?,
+        capabilities: result
+            .object("capabilities")
+            .and_then(Result::ok)
+            .unwrap_or_else(Object::empty),
+        info: result.raw("serverInfo"),
+        instructions: result.str("instructions").map(|text| text.into_owned()),
+    })
+}

@@ -1,0 +1,179 @@
+//! Requests and results between the inner dialect (2026-07-28) and what a server speaks.
+
+use toolbus_model::json::{Edit, write_string};
+use toolbus_model::{Call, Era, Error, Kind, Method, Object, Outcome, Raw, Request, Revision};
+use toolbus_protocol::{meta, trace, write};
+
+/// The extension under which results may be tasks.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// The body of a caller's request, as this server is to see it.
+pub(super) fn call_body(revision: Revision, id: u64, request: &Request, call: &Call) -> Vec<u8> {
+    let meta = match revision.era() {
+        Era::Modern => Some(modern_meta(revision, id, &request.meta, call)),
+        Era::Legacy => legacy_meta(id, &request.meta, call),
+    };
+    let target = request.target.as_deref().map(quoted);
+    let mut edits: Vec<(&str, Edit<'_>)> = Vec::with_capacity(2);
+    if let (Some(member), Some(target)) = (request.method.target_member(), &target) {
+        // Only a name that differs is written anew; the spelling of the caller's own stays.
+        let same = request.params.str(member).as_deref() == request.target.as_deref();
+        edits.extend((!same).then_some((member, Edit::Put(target))));
+    }
+    edits.push(("_meta", meta.as_deref().map_or(Edit::Drop, Edit::Put)));
+    let size = request.params.bytes().len() + meta.as_ref().map_or(0, Vec::len);
+    write::request(
+        Some(id),
+        request.method.as_str(),
+        |out| request.params.rewrite(&edits, out),
+        size,
+    )
+}
+
+fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<u8> {
+    let seed = &call.seed;
+    let version = quoted(revision.as_str());
+    let level = seed.log_level.map(|level| quoted(level.as_str()));
+    let token = seed.progress_token.as_ref().map(|_| id.to_string());
+    let parent = trace::onward(&seed.trace, call.id).map(|parent| quoted(&parent));
+    let mut edits = vec![
+        (meta::VERSION, Edit::Put(&version)),
+        (meta::CAPABILITIES, Edit::Put(seed.capabilities.bytes())),
+        (
+            meta::LOG_LEVEL,
+            level.as_deref().map_or(Edit::Drop, Edit::Put),
+        ),
+        (
+            meta::PROGRESS,
+            token
+                .as_deref()
+                .map_or(Edit::Drop, |token| Edit::Put(token.as_bytes())),
+        ),
+    ];
+    edits.extend(
+        seed.client
+            .as_ref()
+            .map(|client| (meta::CLIENT, Edit::Put(client.bytes()))),
+    );
+    edits.extend(
+        parent
+            .as_deref()
+            .map(|parent| ("traceparent", Edit::Put(parent))),
+    );
+    let mut out = Vec::with_capacity(given.bytes().len() + 256);
+    given.rewrite(&edits, &mut out);
+    out
+}
+
+/// Older servers get what the caller put into `_meta` beyond the protocol's own keys, and a token for progress.
+fn legacy_meta(id: u64, given: &Object, call: &Call) -> Option<Vec<u8>> {
+    let token = call.seed.progress_token.as_ref().map(|_| id.to_string());
+    let parent = trace::onward(&call.seed.trace, call.id).map(|parent| quoted(&parent));
+    let mut edits: Vec<(&str, Edit<'_>)> = meta::OWN_KEYS
+        .iter()
+        .filter(|key| **key != meta::PROGRESS)
+        .map(|key| (*key, Edit::Drop))
+        .collect();
+    edits.push((
+        meta::PROGRESS,
+        token
+            .as_deref()
+            .map_or(Edit::Drop, |token| Edit::Put(token.as_bytes())),
+    ));
+    edits.extend(
+        parent
+            .as_deref()
+            .map(|parent| ("traceparent", Edit::Put(parent))),
+    );
+    let mut out = Vec::with_capacity(given.bytes().len() + 64);
+    given.rewrite(&edits, &mut out);
+    (out != b"{}").then_some(out)
+}
+
+/// The body of a request of our own, with these members in `params`.
+pub(super) fn own_body(
+    revision: Revision,
+    id: u64,
+    method: &str,
+    members: &[(&str, Edit<'_>)],
+) -> Vec<u8> {
+    let mut edits = members.to_vec();
+    let meta = own_meta(revision);
+    if revision.era() == Era::Modern {
+        edits.push(("_meta", Edit::Put(&meta)));
+    }
+    write::request(
+        Some(id),
+        method,
+        |out| Object::empty().rewrite(&edits, out),
+        meta.len() + 128,
+    )
+}
+
+fn own_meta(revision: Revision) -> Vec<u8> {
+    let (version, us) = (quoted(revision.as_str()), us());
+    let edits = [
+        (meta::VERSION, Edit::Put(&version[..])),
+        (meta::CAPABILITIES, Edit::Put(b"{}")),
+        (meta::CLIENT, Edit::Put(us.bytes())),
+    ];
+    let mut out = Vec::new();
+    Object::empty().rewrite(&edits, &mut out);
+    out
+}
+
+/// How we introduce ourselves to servers.
+pub(super) fn us() -> Raw {
+    Raw::of(&serde_json::json!({"name": "toolbus", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// Tells a server that nobody waits for a request any more.
+pub(super) fn cancelled(id: u64) -> Vec<u8> {
+    let params = format!(r#"{{"requestId":{id},"reason":"the caller is gone or its time is up"}}"#);
+    write::notification(
+        "notifications/cancelled",
+        |out| out.extend_from_slice(params.as_bytes()),
+        params.len(),
+    )
+}
+
+/// What a server's result means.
+pub(super) fn outcome(result: Object, call: &Call) -> Result<Outcome, Error> {
+    let invalid = |kind: &str| {
+        Error::Internal(format!(
+            "the server answered with a result of type {kind:?}, which was not negotiated"
+        ))
+    };
+    match result.str("resultType").as_deref() {
+        None | Some("complete") => Ok(Outcome::Complete(result)),
+        Some("input_required") => Ok(Outcome::InputRequired(result)),
+        Some("task") if negotiated(&call.seed.capabilities, TASKS) => Ok(Outcome::Task(result)),
+        Some(other) => Err(invalid(other)),
+    }
+}
+
+fn negotiated(capabilities: &Raw, extension: &str) -> bool {
+    let extensions = Object::from_raw(capabilities)
+        .ok()
+        .and_then(|c| c.object("extensions")?.ok());
+    extensions.is_some_and(|extensions| extensions.get(extension).is_some())
+}
+
+/// What a server's error means. Older revisions have a code of their own for an unknown resource.
+pub(super) fn error(error: Error, request: &Request) -> Error {
+    match error {
+        Error::Upstream { code: -32002, .. } if request.method == Method::ResourcesRead => {
+            Error::Unknown {
+                kind: Kind::Resource,
+                name: request.target.as_deref().unwrap_or_default().to_owned(),
+            }
+        }
+        other => other,
+    }
+}
+
+pub(super) fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(text, &mut out);
+    out
+}

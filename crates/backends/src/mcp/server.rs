@@ -1,0 +1,374 @@
+//! A server as a back end: connected when needed, listed when it changes, restarted when it falls.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolbus_model::{
+    Backend, BoxFuture, Call, Era, Error, Freshness, Health, Method, Offer, Outcome, Request,
+};
+use toolbus_protocol::params::ParamHeaders;
+
+use super::link::{Connection, Link, Outgoing};
+use super::{HttpTarget, connect, dialect, listing};
+use crate::process::Command;
+
+/// First and longest pause between attempts to connect. They go on for ever.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// A connection that lasted this long was a good one: the next attempt starts without a pause.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Changes that come within this time are read once.
+const DEBOUNCE: Duration = Duration::from_millis(250);
+
+/// How often a server that cannot tell us of changes is listed again, whatever it says about its lists.
+const RELIST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
+/// How long a list may take.
+const LIST_WITHIN: Duration = Duration::from_secs(60);
+
+/// How to reach a server.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// As a child process.
+    Stdio(Command),
+    /// At a URL.
+    Http(HttpTarget),
+}
+
+/// Request ids, never used twice towards one server.
+#[derive(Debug, Default)]
+pub(super) struct Ids(AtomicU64);
+
+impl Ids {
+    pub(super) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// An existing MCP server.
+#[derive(Debug)]
+pub struct McpServer {
+    name: String,
+    target: Target,
+    ids: Ids,
+    offer: watch::Sender<Arc<Offer>>,
+    current: ArcSwapOption<Connection>,
+    attempts: tokio::sync::Mutex<Attempts>,
+    /// The arguments of its tools that travel in headers.
+    headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
+    reconnected: Notify,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// How connecting went so far.
+#[derive(Debug, Default)]
+struct Attempts {
+    era: Option<Era>,
+    failures: u32,
+    /// The last failure, and until when it stands for further attempts.
+    failed: Option<(Error, Instant)>,
+    since: Option<Instant>,
+}
+
+impl McpServer {
+    /// A server of this name; its connection opens in the background at once.
+    pub fn start(name: &str, target: Target) -> Arc<Self> {
+        let server = Arc::new(Self {
+            name: name.to_owned(),
+            target,
+            ids: Ids::default(),
+            offer: watch::Sender::default(),
+            current: ArcSwapOption::empty(),
+            attempts: tokio::sync::Mutex::default(),
+            headers: Mutex::default(),
+            reconnected: Notify::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        });
+        let keeper = Arc::clone(&server);
+        server.tasks.spawn(async move {
+            keeper.closing.run_until_cancelled(keeper.keep()).await;
+        });
+        server
+    }
+
+    /// Keeps the offer true for as long as the server is wanted.
+    async fn keep(&self) {
+        loop {
+            let pause = match self.list().await {
+                Ok(freshness) => {
+                    self.rest(freshness).await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(server = self.name, %error, "the server cannot be used");
+                    self.offer
+                        .send_modify(|offer| Arc::make_mut(offer).health = Health::Down(error));
+                    self.pause().await
+                }
+            };
+            // A caller may be faster than our next attempt.
+            let _ = timeout(pause, self.reconnected.notified()).await;
+        }
+    }
+
+    async fn pause(&self) -> Duration {
+        let until = self
+            .attempts
+            .lock()
+            .await
+            .failed
+            .as_ref()
+            .map(|(_, until)| *until);
+        until
+            .map_or(BACKOFF.0, |until| {
+                until.saturating_duration_since(Instant::now())
+            })
+            .max(BACKOFF.0)
+    }
+
+    async fn list(&self) -> Result<Freshness, Error> {
+        let connection = self.connection().await?;
+        let late = |_| {
+            Error::Unavailable(
+                connection
+                    .link
+                    .cause("the server did not answer when listed")
+                    .into(),
+            )
+        };
+        let offer = timeout(LIST_WITHIN, listing::read(&connection, &self.ids))
+            .await
+            .map_err(late)??;
+        let headers = offer.tools.iter().filter_map(|tool| {
+            let headers = ParamHeaders::of_tool(&tool.definition)
+                .ok()
+                .filter(|headers| !headers.is_empty())?;
+            Some((Arc::clone(&tool.key), headers))
+        });
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers.collect();
+        let freshness = offer.freshness;
+        self.offer.send_if_modified(|known| {
+            let changed = **known != offer;
+            if changed {
+                *known = Arc::new(offer);
+            }
+            changed
+        });
+        Ok(freshness)
+    }
+
+    /// Waits until the server should be listed again.
+    async fn rest(&self, freshness: Freshness) {
+        let Some(connection) = self.current.load_full() else {
+            return;
+        };
+        match connection.link.changed() {
+            Some(changed) => tokio::select! {
+                () = changed.notified() => sleep(DEBOUNCE).await,
+                () = self.reconnected.notified() => {}
+                error = connection.link.lost() => self.lost(error).await,
+            },
+            None => {
+                let again = Duration::from_millis(freshness.ttl_ms).clamp(RELIST.0, RELIST.1);
+                let _ = timeout(again, self.reconnected.notified()).await;
+            }
+        }
+    }
+
+    /// A server that falls again and again is not restarted in a hurry.
+    async fn lost(&self, error: Error) {
+        let mut attempts = self.attempts.lock().await;
+        if attempts
+            .since
+            .take()
+            .is_some_and(|since| since.elapsed() < STEADY)
+        {
+            let pause = attempts.next_pause();
+            drop(attempts);
+            self.offer
+                .send_modify(|offer| Arc::make_mut(offer).health = Health::Down(error));
+            let _ = timeout(pause, self.reconnected.notified()).await;
+        } else {
+            attempts.failures = 0;
+        }
+    }
+
+    /// The open connection, or a new one.
+    async fn connection(&self) -> Result<Arc<Connection>, Error> {
+        let usable = || {
+            self.current
+                .load_full()
+                .filter(|connection| connection.link.is_alive())
+        };
+        if let Some(connection) = usable() {
+            return Ok(connection);
+        }
+        let mut attempts = self.attempts.lock().await;
+        if let Some(connection) = usable() {
+            return Ok(connection);
+        }
+        if let Some((error, until)) = &attempts.failed
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let connected = match &self.target {
+            Target::Stdio(command) => {
+                connect::stdio(command, attempts.era, &self.ids, &self.tasks).await
+            }
+            Target::Http(target) => connect::http(target, attempts.era, &self.ids).await,
+        };
+        match connected {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                attempts.era = Some(connection.peer.revision.era());
+                attempts.failed = None;
+                attempts.since = Some(Instant::now());
+                self.current.store(Some(Arc::clone(&connection)));
+                self.reconnected.notify_one();
+                tracing::info!(
+                    server = self.name,
+                    revision = connection.peer.revision.as_str(),
+                    "connected"
+                );
+                Ok(connection)
+            }
+            Err(error) => {
+                // It may have been replaced by one of another era.
+                attempts.era = None;
+                let pause = attempts.next_pause();
+                attempts.failed = Some((error.clone(), Instant::now() + pause));
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer(&self, request: &Request, call: &Call) -> Result<Outcome, Error> {
+        let mut again = true;
+        loop {
+            let connection = self.connection().await?;
+            let error = match self.ask(&connection, request, call).await {
+                Ok(result) => return dialect::outcome(result, call),
+                Err(error) => error,
+            };
+            match error {
+                // The server does not know the session, so it has run nothing: the request goes again in a new one.
+                Error::SessionUnknown if again => self.forget(&connection),
+                // Our headers went by an old definition of the tool. It was refused before anything ran.
+                Error::Upstream { code: -32020, .. } if again => drop(self.list().await),
+                Error::SessionUnknown => {
+                    return Err(Error::Unavailable(
+                        connection
+                            .link
+                            .cause("the server keeps losing our session")
+                            .into(),
+                    ));
+                }
+                error => return Err(dialect::error(error, request)),
+            }
+            again = false;
+        }
+    }
+
+    /// Lets go of a connection, unless another one has taken its place.
+    fn forget(&self, connection: &Arc<Connection>) {
+        self.current.compare_and_swap(connection, None);
+    }
+
+    async fn ask(
+        &self,
+        connection: &Connection,
+        request: &Request,
+        call: &Call,
+    ) -> Result<toolbus_model::Object, Error> {
+        let (id, revision) = (self.ids.next(), connection.peer.revision);
+        let outgoing = Outgoing {
+            id,
+            revision,
+            method: request.method.as_str(),
+            target: request
+                .target
+                .as_deref()
+                .filter(|_| request.method.target_member().is_some()),
+            headers: self.param_headers(connection, request),
+            body: dialect::call_body(revision, id, request, call),
+            line: Some(call.line()),
+        };
+        tokio::select! {
+            answer = connection.link.exchange(outgoing) => answer,
+            () = call.cancelled() => {
+                if !connection.link.cancels_by_closing(revision) {
+                    // A server that is gone needs no telling.
+                    let _ = connection.link.notify(revision, dialect::cancelled(id)).await;
+                }
+                Err(Error::OutcomeUnknown(connection.link.cause("the server had not answered").into()))
+            }
+        }
+    }
+
+    fn param_headers(
+        &self,
+        connection: &Connection,
+        request: &Request,
+    ) -> Vec<(http::HeaderName, http::HeaderValue)> {
+        if request.method != Method::ToolsCall || !matches!(connection.link, Link::Http(_)) {
+            return Vec::new();
+        }
+        let known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let headers = request
+            .target
+            .as_ref()
+            .filter(|_| !known.is_empty())
+            .and_then(|tool| known.get(tool));
+        headers
+            .map(|headers| headers.mirror(request.params.raw("arguments").as_ref()))
+            .unwrap_or_default()
+    }
+}
+
+impl Attempts {
+    /// Twice as long each time.
+    fn next_pause(&mut self) -> Duration {
+        let pause = BACKOFF
+            .0
+            .saturating_mul(2_u32.saturating_pow(self.failures))
+            .min(BACKOFF.1);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+}
+
+impl Backend for McpServer {
+    fn offer(&self) -> watch::Receiver<Arc<Offer>> {
+        self.offer.subscribe()
+    }
+
+    fn serve<'a>(
+        &'a self,
+        request: Request,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Outcome, Error>> {
+        Box::pin(async move { self.answer(&request, call).await })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.closing.cancel();
+            self.tasks.close();
+            if let Some(connection) = self.current.swap(None) {
+                connection.link.close().await;
+            }
+            self.tasks.wait().await;
+        })
+    }
+}

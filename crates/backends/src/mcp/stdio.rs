@@ -1,0 +1,381 @@
+//! A server as a child process: one message per line on its stdin and stdout.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::ChildStdin;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Raw};
+use toolbus_protocol::lines::{Lines, frame};
+use toolbus_protocol::{Envelope, Message, Reply, meta, write};
+
+use super::link::{MAX_MESSAGE, Outgoing};
+use crate::process::{Child, Command, Ended, Tail};
+
+/// Messages waiting for a child that does not read. More callers wait in their own calls.
+const OUTBOX: usize = 64;
+
+/// Lines in a row that are no messages, after which a child is taken for broken. A tool that prints now and then is not.
+const MAX_GARBAGE: usize = 1_000;
+
+/// How long a child may take to end after its stdin closed, as the specification asks it to.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the last words of an ended child are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// A running server.
+#[derive(Debug)]
+pub(super) struct Process {
+    command: Arc<str>,
+    outbox: mpsc::Sender<Vec<u8>>,
+    waiting: Mutex<HashMap<u64, Waiter>>,
+    garbage: Mutex<Garbage>,
+    stderr: Tail,
+    changed: Notify,
+    closing: CancellationToken,
+    ended: watch::Sender<Option<Cause>>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<Result<Object, Error>>,
+    line: Option<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Garbage {
+    lines: usize,
+    in_a_row: usize,
+    last: String,
+}
+
+impl Process {
+    /// Starts a server.
+    pub(super) async fn start(command: &Command, tasks: &TaskTracker) -> Result<Arc<Self>, Error> {
+        let shown = command.shown();
+        let failed = |error: std::io::Error| {
+            let cause = Cause {
+                command: Some(Arc::clone(&shown)),
+                remedy: Some("check the command, its PATH and its working folder".to_owned()),
+                ..Cause::new(format!("the server could not be started: {error}"))
+            };
+            Error::Unavailable(cause.into())
+        };
+        let (child, (stdin, stdout, stderr)) = command.start().await.map_err(failed)?;
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        let process = Arc::new(Self {
+            command: shown,
+            outbox,
+            waiting: Mutex::default(),
+            garbage: Mutex::default(),
+            stderr: Tail::default(),
+            changed: Notify::new(),
+            closing: CancellationToken::new(),
+            ended: watch::Sender::new(None),
+        });
+        tasks.spawn(write_all(stdin, messages, process.closing.clone()));
+        let words = tasks.spawn(listen(
+            stderr,
+            process.stderr.clone(),
+            Arc::clone(&process.command),
+        ));
+        let run = Arc::clone(&process);
+        tasks.spawn(async move {
+            let (what, ended) = run.read_all(child, stdout).await;
+            let _ = timeout(LAST_WORDS, words).await;
+            run.bury(what, &ended);
+        });
+        Ok(process)
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Object, Error> {
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter {
+            answer: sender,
+            line: outgoing.line.cloned(),
+        };
+        self.waiting().insert(outgoing.id, waiter);
+        // Whatever ends this wait, nobody must stay in the table.
+        let _leave = Leave {
+            process: self,
+            id: outgoing.id,
+        };
+        self.send(outgoing.body).await?;
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::OutcomeUnknown(
+                self.cause("the server ended in mid-call").into(),
+            )),
+        }
+    }
+
+    /// Sends a message.
+    pub(super) async fn send(&self, body: Vec<u8>) -> Result<(), Error> {
+        let gone = |_| Error::Unavailable(self.cause("the server has ended").into());
+        self.outbox.send(frame(body)).await.map_err(gone)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.closing.is_cancelled() || self.ended.borrow().is_some()
+    }
+
+    /// Waits for the server's end.
+    pub(super) async fn ended(&self) -> Cause {
+        let mut ended = self.ended.subscribe();
+        let cause = ended
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|cause| cause.clone());
+        cause.unwrap_or_default()
+    }
+
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    /// Closes the server's stdin and waits for it to end; one that does not is ended.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.ended().await;
+    }
+
+    /// The server's state, for an error that says `what`.
+    pub(super) fn cause(&self, what: &str) -> Cause {
+        if let Some(cause) = &*self.ended.borrow() {
+            return cause.clone();
+        }
+        Cause {
+            what: what.to_owned(),
+            command: Some(Arc::clone(&self.command)),
+            status: Some(self.with_garbage("the process is still running")),
+            stderr: self.stderr.text(),
+            remedy: None,
+        }
+    }
+
+    fn with_garbage(&self, status: &str) -> String {
+        let garbage = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
+        match garbage.lines {
+            0 => status.to_owned(),
+            n => format!(
+                "{status}, {n} lines on its stdout were no MCP messages, the last: {:?}",
+                garbage.last
+            ),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads until the child ends or has to be ended; says why, and how it ended.
+    async fn read_all(
+        &self,
+        mut child: Child,
+        mut stdout: impl AsyncRead + Unpin,
+    ) -> (String, Ended) {
+        let mut lines = Lines::new(MAX_MESSAGE);
+        let overdue = async {
+            self.closing.cancelled().await;
+            sleep(CLOSE_WITHIN).await;
+        };
+        tokio::pin!(overdue);
+        let what = loop {
+            lines.buffer().reserve(16 * 1024);
+            tokio::select! {
+                read = stdout.read_buf(lines.buffer()) => match read {
+                    Ok(0) | Err(_) => break None,
+                    Ok(_) => {}
+                },
+                () = &mut overdue => break Some("the server did not end when its stdin was closed".to_owned()),
+            }
+            if let Err(what) = self.take_lines(&mut lines) {
+                break Some(what);
+            }
+        };
+        if let Some(what) = what {
+            return (what, child.end().await);
+        }
+        match timeout(CLOSE_WITHIN, child.ended()).await {
+            Ok(ended) => ("the server process ended".to_owned(), ended),
+            Err(_) => (
+                "the server closed its stdout and was ended for it".to_owned(),
+                child.end().await,
+            ),
+        }
+    }
+
+    fn take_lines(&self, lines: &mut Lines) -> Result<(), String> {
+        loop {
+            match lines.next_line() {
+                Ok(Some(line)) => self.take(&line)?,
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    return Err(format!(
+                        "the server wrote a line of more than {MAX_MESSAGE} bytes"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn take(&self, line: &Bytes) -> Result<(), String> {
+        match Message::parse(line) {
+            Ok(message) => {
+                self.garbage
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .in_a_row = 0;
+                match message {
+                    Message::Reply(reply) => self.answered(reply),
+                    Message::Call(envelope) => self.told(&envelope),
+                }
+                Ok(())
+            }
+            Err(_) => self.note_garbage(line),
+        }
+    }
+
+    fn note_garbage(&self, line: &Bytes) -> Result<(), String> {
+        let mut garbage = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
+        garbage.lines += 1;
+        garbage.in_a_row += 1;
+        garbage.last = String::from_utf8_lossy(line).chars().take(120).collect();
+        tracing::debug!(
+            command = &*self.command,
+            line = garbage.last,
+            "a line on stdout is no MCP message"
+        );
+        if garbage.in_a_row < MAX_GARBAGE {
+            return Ok(());
+        }
+        Err(format!(
+            "the server wrote {MAX_GARBAGE} lines in a row that are no MCP messages"
+        ))
+    }
+
+    fn answered(&self, reply: Reply) {
+        let id = reply.id.as_ref().and_then(|id| id.read::<u64>().ok());
+        let waiter = id.and_then(|id| self.waiting().remove(&id));
+        match waiter {
+            // The caller may have gone in this moment, which is its right.
+            Some(waiter) => drop(waiter.answer.send(reply.result)),
+            None => tracing::debug!(
+                command = &*self.command,
+                ?id,
+                "an answer that nobody waits for"
+            ),
+        }
+    }
+
+    fn told(&self, envelope: &Envelope) {
+        let kind = match envelope.method.as_str() {
+            "notifications/progress" => EventKind::Progress,
+            "notifications/message" => EventKind::Log,
+            method if method.ends_with("/list_changed") => return self.changed.notify_one(),
+            _ => return self.refuse(envelope),
+        };
+        let waiting = self.waiting();
+        let line = match kind {
+            EventKind::Progress => {
+                let token = envelope
+                    .params
+                    .raw(meta::PROGRESS)
+                    .and_then(|token| token.read::<u64>().ok());
+                token.and_then(|token| waiting.get(&token))
+            }
+            // A log line names no request: with several under way it could reach the wrong caller.
+            EventKind::Log => Some(&waiting)
+                .filter(|waiting| waiting.len() == 1)
+                .and_then(|w| w.values().next()),
+        };
+        if let Some(line) = line.and_then(|waiter| waiter.line.as_ref()) {
+            line.tell(Event {
+                kind,
+                params: envelope.params.clone(),
+            });
+        }
+    }
+
+    /// Answers a request of the server's: `ping` is granted, anything else was not offered to it.
+    fn refuse(&self, envelope: &Envelope) {
+        let Some(id) = &envelope.id else { return };
+        let reply = answer_server(id, &envelope.method);
+        // A full outbox belongs to a child that does not read; it will miss this answer too.
+        let _ = self.outbox.try_send(frame(reply));
+    }
+
+    /// Everyone who waits learns what happened.
+    fn bury(&self, what: String, ended: &Ended) {
+        let cause = Cause {
+            what,
+            command: Some(Arc::clone(&self.command)),
+            status: Some(self.with_garbage(&ended.to_string())),
+            stderr: self.stderr.text(),
+            remedy: None,
+        };
+        tracing::info!(%cause, "a server process is gone");
+        self.closing.cancel();
+        self.ended.send_replace(Some(cause.clone()));
+        for (_, waiter) in self.waiting().drain() {
+            let _ = waiter
+                .answer
+                .send(Err(Error::OutcomeUnknown(cause.clone().into())));
+        }
+    }
+}
+
+/// Our answer to a server's own request.
+pub(super) fn answer_server(id: &Raw, method: &str) -> Vec<u8> {
+    match method {
+        "ping" => write::result(id, |out| out.extend_from_slice(b"{}"), 2),
+        _ => write::error(
+            Some(id),
+            -32601,
+            &format!("Method not found: {method}"),
+            None,
+        ),
+    }
+}
+
+struct Leave<'a> {
+    process: &'a Process,
+    id: u64,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.process.waiting().remove(&self.id);
+    }
+}
+
+async fn write_all(
+    mut stdin: ChildStdin,
+    mut messages: mpsc::Receiver<Vec<u8>>,
+    closing: CancellationToken,
+) {
+    while let Some(Some(message)) = closing.run_until_cancelled(messages.recv()).await {
+        // A child that has closed its stdin is noticed where it is read.
+        let written = closing.run_until_cancelled(stdin.write_all(&message)).await;
+        if !matches!(written, Some(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Tail, command: Arc<str>) {
+    let mut buffer = vec![0; 4096];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        tail.push(&buffer[..count]);
+        tracing::debug!(command = &*command, stderr = %String::from_utf8_lossy(&buffer[..count]).trim_end());
+    }
+}

@@ -1,0 +1,196 @@
+//! Our side of a warden: start a child, learn how it ended, have it ended.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use super::raw;
+
+/// This same binary, also when its file was replaced or removed since.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// How long a warden may take to say that its child has started.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// What of our environment a child gets; everything else is configured or absent.
+const PASSED_ON: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+];
+
+/// A command to run as a child.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// The program and its arguments.
+    pub line: Vec<String>,
+    /// Variables set on top of the clean environment.
+    pub env: Vec<(String, String)>,
+    /// The working folder; ours without.
+    pub cwd: Option<PathBuf>,
+}
+
+impl fmt::Display for Command {
+    /// As a person would type it; the environment, which may hold secrets, is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, word) in self.line.iter().enumerate() {
+            let gap = if n == 0 { "" } else { " " };
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
+            if !word.is_empty() && word.chars().all(plain) {
+                write!(f, "{gap}{word}")?;
+            } else {
+                write!(f, "{gap}'{}'", word.replace('\'', r"'\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Its warden is gone without a word.
+    Lost,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Lost => f.write_str("ended in an unknown way"),
+        }
+    }
+}
+
+/// A running child. Dropping it ends it and everything it started.
+#[derive(Debug)]
+pub struct Child {
+    news: Lines<BufReader<UnixStream>>,
+    warden: tokio::process::Child,
+}
+
+/// The pipes to a child.
+pub(crate) type Streams = (ChildStdin, ChildStdout, ChildStderr);
+
+impl Command {
+    /// Starts the command under a warden.
+    pub(crate) async fn start(&self) -> io::Result<(Child, Streams)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = std::process::Command::new(OURSELVES);
+        command
+            .arg0("toolbus-warden")
+            .arg("warden")
+            .arg(theirs.as_raw_fd().to_string())
+            .arg("--")
+            .args(&self.line);
+        command.env_clear().envs(self.environment());
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        // A group of its own: a Ctrl-C at our terminal is ours to handle.
+        command.process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        raw::inherit(&mut command, &theirs);
+        let mut warden = tokio::process::Command::from(command)
+            .spawn()
+            .map_err(|error| self.explain(error))?;
+        drop(theirs);
+        let lost = || io::Error::other("a warden without pipes");
+        let streams = (
+            warden.stdin.take().ok_or_else(lost)?,
+            warden.stdout.take().ok_or_else(lost)?,
+            warden.stderr.take().ok_or_else(lost)?,
+        );
+        let mut news = BufReader::new(UnixStream::from_std(ours)?).lines();
+        let first = tokio::time::timeout(START_WITHIN, news.next_line()).await;
+        match first.map_err(|_| io::Error::other("its warden did not start in time"))?? {
+            Some(line) if line.starts_with("started ") => Ok((Child { news, warden }, streams)),
+            Some(line) => Err(io::Error::other(
+                line.trim_start_matches("failed ").to_owned(),
+            )),
+            None => Err(io::Error::other("its warden ended at once")),
+        }
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let passed = PASSED_ON
+            .iter()
+            .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+        let own = self
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        passed.chain(own).collect()
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        match (&self.cwd, error.kind()) {
+            (Some(cwd), io::ErrorKind::NotFound) if !cwd.is_dir() => io::Error::other(format!(
+                "the working folder {} does not exist",
+                cwd.display()
+            )),
+            _ => error,
+        }
+    }
+
+    /// The command as shown in errors.
+    pub(crate) fn shown(&self) -> Arc<str> {
+        self.to_string().into()
+    }
+}
+
+impl Child {
+    /// Waits until the child and everything it started is gone.
+    pub async fn ended(&mut self) -> Ended {
+        let verdict = self
+            .news
+            .next_line()
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        // The warden ends right after its last word; without this it would stay a zombie until the runtime looks.
+        let _ = self.warden.wait().await;
+        let number = |text: &str| text.trim().parse().ok();
+        match verdict.split_once(' ') {
+            Some(("exit", code)) => number(code).map_or(Ended::Lost, Ended::Exit),
+            Some(("signal", signal)) => number(signal).map_or(Ended::Lost, Ended::Signal),
+            _ => Ended::Lost,
+        }
+    }
+
+    /// Has the child and everything it started ended, and waits for it.
+    pub async fn end(mut self) -> Ended {
+        use tokio::io::AsyncWriteExt as _;
+        let _ = self.news.get_mut().get_mut().write_all(b"end\n").await;
+        self.ended().await
+    }
+}
