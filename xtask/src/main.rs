@@ -1,1 +1,74 @@
-fn main() {}
+//! The project's own chores: `cargo xtask test` is what CI runs, `cargo xtask --help` names the rest.
+
+mod bench;
+mod conformance;
+mod gateway;
+mod http;
+mod place;
+mod run;
+mod say;
+mod server;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+use place::Place;
+use say::complain;
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what tests and demo run against: the Python clients in .venv, Node and its tools in .tools
+    Setup,
+    /// Run everything that CI runs, and time each step
+    Test,
+    /// Check licences, duplicates, sources, the size of the tree, and the look of the files
+    Tidy,
+    /// Run the MCP conformance suite through the gateway, or at the fixture itself
+    Conformance(conformance::Options),
+    /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    match chore(Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore(chore: Chore) -> Result<()> {
+    let place = Place::find()?;
+    match chore {
+        Chore::Setup => setup::setup(&place),
+        Chore::Test => test::test(&place),
+        Chore::Tidy => nothing_failed("tidy", tidy::tidy(&place)?.failed),
+        Chore::Conformance(options) => nothing_failed(
+            "conformance",
+            conformance::conformance(&place, &options)?.failed,
+        ),
+        Chore::Bench(options) => bench::bench(&place, &options),
+    }
+}
+
+fn nothing_failed(what: &str, failed: usize) -> Result<()> {
+    match failed {
+        0 => Ok(()),
+        _ => bail!("{what}: {failed} failed, each named above"),
+    }
+}

@@ -1,1 +1,16 @@
-//! doors
+//! The ways in: each decodes its wire, brings the request to the gateway, and writes the answer back.
+
+mod encode;
+mod exchange;
+pub mod guard;
+pub mod http;
+mod legacy;
+mod observe;
+pub mod reply;
+mod sealed;
+pub mod stdio;
+mod stream;
+
+pub use guard::Access;
+pub use http::{HttpDoor, Limits};
+pub use sealed::Key;

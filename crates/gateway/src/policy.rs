@@ -78,6 +78,13 @@ impl Policy {
             .is_some_and(|rules| rules.permit(server, original))
     }
 
+    /// Every caller sees the same.
+    pub fn is_uniform(&self) -> bool {
+        self.callers
+            .values()
+            .all(|rules| rules.allow.is_none() && rules.deny.is_empty())
+    }
+
     /// Counts one more call of this caller.
     pub(crate) fn admit(&self, caller: &Caller) -> Result<Pass, Error> {
         match self.callers.get(caller) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -92,6 +92,7 @@ pub struct Gateway {
     pub metrics: Metrics,
     catalog: ArcSwap<Catalog>,
     prefix: bool,
+    settled: watch::Sender<bool>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -119,6 +120,7 @@ impl Gateway {
             metrics: Metrics::default(),
             catalog: ArcSwap::default(),
             prefix: setup.prefix,
+            settled: watch::Sender::new(false),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -257,9 +259,11 @@ impl Gateway {
         cursor: Option<&str>,
     ) -> Result<Page, Error> {
         let (catalog, policy) = (self.catalog.load(), self.policy.load());
-        catalog.view(scope)?.page(shelf, cursor, |entry| {
-            policy.permits(caller, entry.server.as_str(), &entry.original)
-        })
+        let permits =
+            |entry: &Entry| policy.permits(caller, entry.server.as_str(), &entry.original);
+        let mut page = catalog.view(scope)?.page(shelf, cursor, permits)?;
+        page.freshness.shared &= policy.is_uniform();
+        Ok(page)
     }
 
     /// The tool of this name, where this caller may see it and it has arguments that travel in headers.
@@ -297,22 +301,18 @@ impl Gateway {
             .collect()
     }
 
-    /// Waits until every server has answered or failed once.
-    pub async fn settled(&self) {
-        for server in &self.servers {
-            let mut offer = server.backend.offer();
-            // A back end that is gone will not answer any more, which is settled too.
-            let _ = offer
-                .wait_for(|offer| offer.health != Health::Starting)
-                .await;
+    /// Waits until every server has answered or failed once, and the catalog shows it; at most for `limit`.
+    pub async fn settled(&self, limit: Duration) -> bool {
+        if self.is_settled() {
+            return true;
         }
+        let mut settled = self.settled.subscribe();
+        timeout(limit, settled.wait_for(|settled| *settled)).await.is_ok()
     }
 
     /// Every server has answered or failed once.
     pub fn is_settled(&self) -> bool {
-        self.servers
-            .iter()
-            .all(|server| server.backend.offer().borrow().health != Health::Starting)
+        *self.settled.borrow()
     }
 
     /// Takes no more part in anything: waits for calls in flight, stops the back ends, writes the last records.
@@ -348,7 +348,9 @@ impl Gateway {
         let mut holders = Holders::new();
         loop {
             let offers = self.offers();
-            let settled = self.is_settled();
+            let settled = offers
+                .iter()
+                .all(|(_, offer)| offer.health != Health::Starting);
             let (catalog, given) = Catalog::build(&offers, &holders, self.prefix);
             // While servers still start, names go by the order of the configuration alone, not by who was faster.
             holders = if settled { given } else { holders };
@@ -357,6 +359,8 @@ impl Gateway {
                 self.metrics
                     .server_is(name.as_str(), offer.health == Health::Up);
             }
+            self.settled
+                .send_if_modified(|before| settled && !std::mem::replace(before, true));
             if self
                 .closing
                 .run_until_cancelled(changed.notified())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Revision};
+use toolbus_protocol::gather::Gather;
 use toolbus_protocol::{Message, headers, sse};
 
 use super::link::{MAX_MESSAGE, Outgoing};
@@ -280,30 +281,18 @@ impl HttpLink {
     }
 
     async fn read_all(&self, mut body: Incoming) -> Result<Bytes, Error> {
-        // Most answers are one frame, which is then not copied.
-        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+        let mut gather = Gather::new(MAX_MESSAGE);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|error| self.lost(&error))?.into_data() else {
                 continue;
             };
-            if first.len() + rest.len() + data.len() > MAX_MESSAGE {
-                return Err(Error::TooLarge {
-                    what: "server's answer",
-                    limit: MAX_MESSAGE,
-                });
-            }
-            if first.is_empty() {
-                first = data;
-            } else {
-                rest.extend_from_slice(if rest.is_empty() { &first } else { &[] });
-                rest.extend_from_slice(&data);
-            }
+            let too_large = |_| Error::TooLarge {
+                what: "server's answer",
+                limit: MAX_MESSAGE,
+            };
+            gather.push(data).map_err(too_large)?;
         }
-        Ok(if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        })
+        Ok(gather.finish())
     }
 
     async fn read_stream(

@@ -89,18 +89,20 @@ async fn mcp(body: Incoming, counts: &Counts, sessions: bool) -> Result<Response
 
 /// The whole body; one that came in one piece is not copied.
 async fn whole(body: Incoming) -> Result<Bytes, Failure> {
-    let length = body.size_hint().exact().unwrap_or_default();
-    let length = usize::try_from(length)?.min(MAX_BODY);
+    let length = body.size_hint().exact();
+    let length = length.and_then(|length| usize::try_from(length).ok());
     let mut body = Limited::new(body, MAX_BODY);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame?.into_data() else {
             continue;
         };
-        if piece.len() == length {
+        if length == Some(piece.len()) {
             return Ok(piece);
         }
-        read.reserve(length.saturating_sub(read.len()));
+        if read.is_empty() {
+            read.reserve(length.unwrap_or_default().min(MAX_BODY));
+        }
         read.extend_from_slice(&piece);
     }
     Ok(read.freeze())

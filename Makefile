@@ -1,0 +1,5 @@
+# Short names for the project's chores; the chores themselves are in xtask/ (`cargo xtask --help`).
+.PHONY: setup test demo bench conformance tidy
+
+setup test demo bench conformance tidy:
+	@cargo xtask $@

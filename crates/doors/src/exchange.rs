@@ -1,0 +1,205 @@
+//! A request of any era and wire, up to the point where the gateway has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::json;
+use toolbus_gateway::catalog::Shelf;
+use toolbus_gateway::{Gateway, Running, Scope};
+use toolbus_model::{
+    CallSeed, Caller, Era, Error, LogLevel, Method, Object, Raw, Request, Revision,
+};
+use toolbus_protocol::meta::{self, Modern};
+use toolbus_protocol::{Envelope, trace, write};
+
+use crate::encode;
+
+/// How long a first request waits for servers that are still starting, rather than to be told that there is nothing.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// On what terms a request was made: by whom, in which revision, with what abilities.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) caller: Caller,
+    pub(crate) door: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) revision: Revision,
+    pub(crate) capabilities: Raw,
+    pub(crate) client: Option<Raw>,
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+/// A request that the gateway has.
+pub(crate) enum Work {
+    /// It is answered: the whole response.
+    Answered(Vec<u8>),
+    /// It is on its way.
+    Running(Box<Call>),
+}
+
+/// A call on its way, and what is needed to write its messages.
+pub(crate) struct Call {
+    pub(crate) running: Running,
+    pub(crate) id: Raw,
+    pub(crate) era: Era,
+    pub(crate) token: Option<Raw>,
+    pub(crate) is_read: bool,
+}
+
+impl Terms {
+    /// The terms of a modern request, which says them itself.
+    pub(crate) fn modern(
+        envelope: &Envelope,
+        said: Modern,
+        caller: Caller,
+        scope: Scope,
+        door: &'static str,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            caller,
+            door,
+            scope,
+            revision: said.revision()?,
+            capabilities: said.capabilities,
+            client: said.client,
+            log_level: meta::log_level(&envelope.meta)?,
+        })
+    }
+}
+
+/// Brings a request to the gateway. `headers` are checked where the wire has them.
+pub(crate) async fn begin(
+    gateway: &Arc<Gateway>,
+    terms: Terms,
+    envelope: Envelope,
+    id: Raw,
+    headers: Option<&HeaderMap>,
+) -> Result<Work, Error> {
+    let method = Method::parse(&envelope.method);
+    let shelf = match method {
+        Method::ToolsList => Shelf::Tools,
+        Method::PromptsList => Shelf::Prompts,
+        Method::ResourcesList => Shelf::Resources,
+        Method::TemplatesList => Shelf::Templates,
+        Method::Discover if terms.revision.era() == Era::Modern => {
+            gateway.settled(SETTLE_WITHIN).await;
+            return discover(gateway, &terms, &id).map(Work::Answered);
+        }
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+            gateway.settled(SETTLE_WITHIN).await;
+            return call(gateway, terms, method, envelope, id, headers)
+                .map(|call| Work::Running(Box::new(call)));
+        }
+        Method::Discover | Method::Other(_) => return Err(Error::MethodNotFound(envelope.method)),
+    };
+    gateway.settled(SETTLE_WITHIN).await;
+    let cursor = match envelope.params.raw("cursor") {
+        None => None,
+        Some(cursor) => {
+            let text = cursor.as_str().map(|text| text.into_owned());
+            Some(text.ok_or_else(|| {
+                Error::InvalidParams("Invalid params: \"cursor\" must be a string".to_owned())
+            })?)
+        }
+    };
+    let page = gateway.list(&terms.scope, &terms.caller, shelf, cursor.as_deref())?;
+    Ok(Work::Answered(encode::page(
+        &id,
+        terms.revision.era(),
+        shelf,
+        &page,
+    )))
+}
+
+fn call(
+    gateway: &Arc<Gateway>,
+    terms: Terms,
+    method: Method,
+    envelope: Envelope,
+    id: Raw,
+    headers: Option<&HeaderMap>,
+) -> Result<Call, Error> {
+    let target = match method.target_member() {
+        None => None,
+        Some(member) => Some(named(&envelope.params, member)?),
+    };
+    if let Some(arguments) = envelope.params.get("arguments")
+        && arguments.first() != Some(&b'{')
+    {
+        return Err(Error::InvalidParams(
+            "Invalid params: \"arguments\" must be an object".to_owned(),
+        ));
+    }
+    if let (Method::ToolsCall, Some(headers), Era::Modern, Some(name)) =
+        (&method, headers, terms.revision.era(), &target)
+        && let Some(tool) = gateway.tool_with_headers(&terms.scope, &terms.caller, name)
+    {
+        tool.headers
+            .check(headers, envelope.params.raw("arguments").as_ref())?;
+    }
+    let token = meta::progress_token(&envelope.meta)?;
+    let seed = CallSeed {
+        caller: terms.caller,
+        revision: terms.revision,
+        door: terms.door,
+        capabilities: terms.capabilities,
+        client: terms.client,
+        log_level: terms.log_level,
+        progress_token: token.clone(),
+        trace: trace::read(&envelope.meta, headers),
+    };
+    let is_read = method == Method::ResourcesRead;
+    let request = Request {
+        method,
+        target,
+        params: envelope.params,
+        meta: envelope.meta,
+    };
+    let running = gateway.call(terms.scope, request, seed);
+    Ok(Call {
+        running,
+        id,
+        era: terms.revision.era(),
+        token,
+        is_read,
+    })
+}
+
+/// What the request is for. A name that stands twice could mean one thing to us and another to the server.
+fn named(params: &Object, member: &str) -> Result<Arc<str>, Error> {
+    if params.duplicate(&[member, "arguments", "_meta"]).is_some() {
+        return Err(Error::InvalidParams(
+            "Invalid params: a member stands twice".to_owned(),
+        ));
+    }
+    let name = params.str(member).ok_or_else(|| {
+        Error::InvalidParams(format!("Invalid params: {member:?} must be a string"))
+    })?;
+    Ok(name.as_ref().into())
+}
+
+fn discover(gateway: &Gateway, terms: &Terms, id: &Raw) -> Result<Vec<u8>, Error> {
+    let catalog = gateway.catalog();
+    let view = catalog.view(&terms.scope)?;
+    let head = Raw::of(&json!({
+        "supportedVersions": [Revision::V2026_07_28.as_str()],
+        "capabilities": capabilities(view.completes),
+        "instructions": view.instructions.as_deref().unwrap_or_default(),
+    }));
+    let payload = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&head.bytes()[..head.bytes().len() - 1]);
+        encode::complete(10_000, true, out);
+        out.push(b'}');
+    };
+    Ok(write::result(id, payload, head.bytes().len() + 256))
+}
+
+/// What this gateway can do, whichever servers are there now: a client is not told again when they change.
+pub(crate) fn capabilities(completes: bool) -> serde_json::Value {
+    let mut capabilities = json!({"tools": {}, "prompts": {}, "resources": {}, "logging": {}});
+    if completes {
+        capabilities["completions"] = json!({});
+    }
+    capabilities
+}

@@ -1,0 +1,210 @@
+//! Streamable HTTP: the listener, its bounds, and the paths. What happens at an MCP endpoint is in `endpoint`.
+
+mod endpoint;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolbus_gateway::{Gateway, Scope};
+use toolbus_model::{Error, ServerName};
+
+use crate::guard::{Access, Refusal};
+use crate::legacy::Sessions;
+use crate::observe::{self, json_response};
+use crate::sealed::Key;
+use crate::stream::Body;
+
+/// What a listener bears.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub body: usize,
+    /// Connections at once; further ones wait to be accepted.
+    pub connections: usize,
+    /// Longest time for a request's head to arrive, which is also how long an idle connection is kept.
+    pub head_within: Duration,
+    /// Longest time for a request's body to arrive.
+    pub body_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 10 * 1024 * 1024,
+            connections: 4_096,
+            head_within: Duration::from_secs(30),
+            body_within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Most headers of one request, and the most bytes of its head.
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long open connections may take to finish when the door closes.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// After a failed accept, such as for want of descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The HTTP door.
+pub struct HttpDoor {
+    gateway: Arc<Gateway>,
+    access: Access,
+    sessions: Arc<Sessions>,
+    limits: Limits,
+}
+
+impl HttpDoor {
+    /// A door to this gateway. `key` seals the ids of legacy sessions.
+    pub fn new(gateway: Arc<Gateway>, access: Access, key: Key, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            gateway,
+            access,
+            sessions: Arc::new(Sessions::new(key)),
+            limits,
+        })
+    }
+
+    /// Serves connections until `closing`, then lets the open ones finish what they are at.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        closing: CancellationToken,
+    ) -> io::Result<()> {
+        let (tasks, places) = (
+            TaskTracker::new(),
+            Arc::new(Semaphore::new(self.limits.connections)),
+        );
+        while let Some(place) = closing
+            .run_until_cancelled(Arc::clone(&places).acquire_owned())
+            .await
+        {
+            let stream = match closing.run_until_cancelled(listener.accept()).await {
+                None => break,
+                Some(Ok((stream, _))) => stream,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            };
+            let (door, closing) = (Arc::clone(&self), closing.clone());
+            tasks.spawn(async move {
+                let _place = place;
+                door.connection(stream, &closing).await;
+            });
+        }
+        tasks.close();
+        let _ = tokio::time::timeout(CLOSE_WITHIN, tasks.wait()).await;
+        Ok(())
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, closing: &CancellationToken) {
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request| {
+            let door = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(door.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head_within)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = match closing.run_until_cancelled(connection.as_mut()).await {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Err(refusal) = self.access.check_place(request.headers()) {
+            return self.refuse(refusal);
+        }
+        let path = request.uri().path();
+        let scope = match path {
+            "/mcp" => Some(Scope::All),
+            _ => server_path(path).map(Scope::One),
+        };
+        match (scope, path, request.method()) {
+            (Some(scope), ..) => match self.access.authenticate(request.headers()) {
+                Ok(caller) => self.endpoint(scope, caller, request).await,
+                Err(refusal) => self.refuse(refusal),
+            },
+            (None, "/health", &Method::GET) => observe::health(),
+            (None, "/ready", &Method::GET) => observe::ready(&self.gateway),
+            (None, "/metrics", &Method::GET) => match self.access.authenticate(request.headers()) {
+                Ok(_) => observe::metrics(&self.gateway),
+                Err(refusal) => self.refuse(refusal),
+            },
+            (None, "/health" | "/ready" | "/metrics", _) => not_allowed("GET"),
+            _ => {
+                let help =
+                    "serve MCP at /mcp or /servers/{name}/mcp; see also /health, /ready, /metrics";
+                json_response(
+                    StatusCode::NOT_FOUND,
+                    &json!({"error": "not found", "help": help}),
+                )
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        self.gateway.metrics.refused();
+        match refusal {
+            Refusal::Forbidden(why) => json_response(
+                StatusCode::FORBIDDEN,
+                &json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": why}}),
+            ),
+            Refusal::Unauthenticated(error) => {
+                let why = json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": error.to_string()}});
+                let mut response = json_response(StatusCode::UNAUTHORIZED, &why);
+                let challenge = header::HeaderValue::from_static("Bearer realm=\"toolbus\"");
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, challenge);
+                response
+            }
+        }
+    }
+}
+
+/// The server in `/servers/{name}/mcp`.
+fn server_path(path: &str) -> Option<ServerName> {
+    let name = path.strip_prefix("/servers/")?.strip_suffix("/mcp")?;
+    ServerName::parse(name).ok()
+}
+
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let error = Error::InvalidRequest(format!("Invalid request: use {allow}"));
+    let mut response = json_response(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": error.to_string()}}),
+    );
+    response
+        .headers_mut()
+        .insert(header::ALLOW, header::HeaderValue::from_static(allow));
+    response
+}

@@ -1,0 +1,424 @@
+//! One MCP endpoint: the ladder that every POST climbs, and the choice of its era, request by request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use toolbus_gateway::Scope;
+use toolbus_model::{Caller, Era, Error, Outcome, Raw, Revision};
+use toolbus_protocol::gather::Gather;
+use toolbus_protocol::meta::{self, Modern};
+use toolbus_protocol::{Envelope, Message, Refusal, headers};
+
+use super::{HttpDoor, not_allowed};
+use crate::encode;
+use crate::exchange::{self, Call, Terms, Work};
+use crate::legacy::{Cancellable, Session};
+use crate::reply::Wire;
+use crate::stream::{Body, Events, KEEP_ALIVE};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// An error on its way out, with all that decides how it looks.
+struct Failure {
+    error: Error,
+    id: Option<Raw>,
+    era: Era,
+    call: Option<toolbus_model::CallId>,
+}
+
+/// Who asks, and where.
+struct Visit {
+    scope: Scope,
+    caller: Caller,
+    headers: HeaderMap,
+}
+
+impl HttpDoor {
+    /// Answers a request to an MCP endpoint.
+    pub(super) async fn endpoint(
+        &self,
+        scope: Scope,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let visit = Visit {
+            scope,
+            caller,
+            headers: head.headers,
+        };
+        let answer = match head.method {
+            Method::POST => self.post(&visit, body).await,
+            Method::DELETE => self.delete(&visit),
+            // No stream is offered outside of requests.
+            _ => return not_allowed("POST, DELETE"),
+        };
+        answer.unwrap_or_else(|failure| {
+            self.gateway.metrics.refused();
+            failure.into_response()
+        })
+    }
+
+    async fn post(&self, visit: &Visit, body: Incoming) -> Result<Response<Body>, Failure> {
+        let era = header_era(&visit.headers);
+        if let Some(refused) = unacceptable(&visit.headers) {
+            return Ok(refused);
+        }
+        let body = self
+            .read(&visit.headers, body)
+            .await
+            .map_err(|error| Failure {
+                error,
+                id: None,
+                era,
+                call: None,
+            })?;
+        let message = Message::parse(&body).map_err(|Refusal { error, id }| Failure {
+            error,
+            id,
+            era,
+            call: None,
+        })?;
+        match message {
+            Message::Call(envelope) if is_modern(&visit.headers, &envelope) => {
+                self.modern(visit, envelope).await
+            }
+            Message::Call(envelope) => self.legacy(visit, envelope).await,
+            Message::Reply(_) => {
+                // Nothing was asked, so there is nothing that this could answer; older revisions accept it all the same.
+                let error = Error::InvalidRequest(
+                    "Invalid request: responses are not accepted here".to_owned(),
+                );
+                if era == Era::Modern {
+                    return Err(Failure {
+                        error,
+                        id: None,
+                        era,
+                        call: None,
+                    });
+                }
+                self.session(visit).map_err(|error| Failure {
+                    error,
+                    id: None,
+                    era,
+                    call: None,
+                })?;
+                Ok(accepted())
+            }
+        }
+    }
+
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Error> {
+        let limit = self.limits.body;
+        let too_large = || Error::TooLarge {
+            what: "request body",
+            limit,
+        };
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let late = |_| {
+            Error::InvalidRequest("Invalid request: the body did not arrive in time".to_owned())
+        };
+        let collect = async {
+            let mut gather = Gather::new(limit);
+            while let Some(frame) = body.frame().await {
+                let frame = frame
+                    .map_err(|error| Error::InvalidRequest(format!("Invalid request: {error}")))?;
+                if let Ok(data) = frame.into_data() {
+                    gather.push(data).map_err(|_| too_large())?;
+                }
+            }
+            Ok(gather.finish())
+        };
+        tokio::time::timeout(self.limits.body_within, collect)
+            .await
+            .map_err(late)?
+    }
+
+    /// 2026-07-28: every request on its own.
+    async fn modern(&self, visit: &Visit, envelope: Envelope) -> Result<Response<Body>, Failure> {
+        let Some(id) = envelope.id.clone() else {
+            // Over HTTP a client cancels by closing; no other notification is defined.
+            return Ok(accepted());
+        };
+        let fail = |error| Failure {
+            error,
+            id: Some(id.clone()),
+            era: Era::Modern,
+            call: None,
+        };
+        let said = Modern::read(&envelope.meta).map_err(fail)?;
+        headers::check_routing(&visit.headers, &envelope, &said.version).map_err(fail)?;
+        let terms = Terms::modern(
+            &envelope,
+            said,
+            visit.caller.clone(),
+            visit.scope.clone(),
+            "http",
+        )
+        .map_err(fail)?;
+        let work = exchange::begin(
+            &self.gateway,
+            terms,
+            envelope,
+            id.clone(),
+            Some(&visit.headers),
+        )
+        .await;
+        match work.map_err(fail)? {
+            Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
+            Work::Running(call) => Ok(reply(*call, None).await),
+        }
+    }
+
+    /// Up to 2025-11-25: within a session, or opening one.
+    async fn legacy(&self, visit: &Visit, envelope: Envelope) -> Result<Response<Body>, Failure> {
+        let id = envelope.id.clone();
+        let fail = |error| Failure {
+            error,
+            id: id.clone(),
+            era: Era::Legacy,
+            call: None,
+        };
+        if envelope.method == "initialize"
+            && let Some(id) = &id
+            && !visit.headers.contains_key(headers::SESSION)
+        {
+            return self.initialize(visit, &envelope, id).await.map_err(fail);
+        }
+        let session = self.session(visit).map_err(fail)?;
+        let Some(id) = id.clone() else {
+            self.sessions.notified(&session, &envelope);
+            return Ok(accepted());
+        };
+        if let Some(answer) = self.sessions.answer(&session, &envelope, &id) {
+            return Ok(whole(StatusCode::OK, answer.map_err(fail)?));
+        }
+        let terms =
+            self.sessions
+                .terms(&session, visit.caller.clone(), visit.scope.clone(), "http");
+        match exchange::begin(&self.gateway, terms, envelope, id, None)
+            .await
+            .map_err(fail)?
+        {
+            Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
+            Work::Running(call) => Ok(self.reply_in_session(&session, *call).await),
+        }
+    }
+
+    /// A legacy client that goes away has not cancelled; it says so when it wants to.
+    async fn reply_in_session(&self, session: &Session, mut call: Call) -> Response<Body> {
+        let token = tokio_util::sync::CancellationToken::new();
+        let guard = std::mem::replace(&mut call.running.guard, token.drop_guard());
+        let cancellable = self.sessions.running(session, &call.id, guard.disarm());
+        reply(call, Some(cancellable)).await
+    }
+
+    async fn initialize(
+        &self,
+        visit: &Visit,
+        envelope: &Envelope,
+        id: &Raw,
+    ) -> Result<Response<Body>, Error> {
+        self.gateway.settled(Duration::from_secs(10)).await;
+        let catalog = self.gateway.catalog();
+        let (session, result) =
+            self.sessions
+                .open(envelope, &visit.caller, catalog.view(&visit.scope)?)?;
+        let message = toolbus_protocol::write::result(
+            id,
+            |out| out.extend_from_slice(result.bytes()),
+            result.bytes().len(),
+        );
+        let mut response = whole(StatusCode::OK, message);
+        let value = HeaderValue::from_str(&session.id)
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(headers::SESSION), value);
+        Ok(response)
+    }
+
+    /// The session that a request names.
+    fn session(&self, visit: &Visit) -> Result<Session, Error> {
+        let invalid = |why: String| Error::InvalidRequest(format!("Invalid request: {why}"));
+        if let Some(version) = headers::single(&visit.headers, headers::VERSION)?
+            && Revision::parse(&version).is_none_or(|revision| revision.era() != Era::Legacy)
+        {
+            return Err(invalid(format!(
+                "MCP-Protocol-Version {version:?} is not one that sessions are opened in"
+            )));
+        }
+        let Some(id) = headers::single(&visit.headers, headers::SESSION)? else {
+            return Err(invalid(
+                "no session: send `initialize` first, or use 2026-07-28 with its `_meta`"
+                    .to_owned(),
+            ));
+        };
+        self.sessions.find(&id, &visit.caller)
+    }
+
+    fn delete(&self, visit: &Visit) -> Result<Response<Body>, Failure> {
+        let session = self.session(visit).map_err(|error| Failure {
+            error,
+            id: None,
+            era: Era::Legacy,
+            call: None,
+        })?;
+        self.sessions.end(&session);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+}
+
+/// Answers with JSON where the result comes first, and with a stream where a notice or a long silence does.
+async fn reply(mut call: Call, held: Option<Cancellable>) -> Response<Body> {
+    let first = tokio::select! {
+        biased;
+        Some(event) = call.running.events.recv() => Some(encode::notice(&event, call.token.as_ref())),
+        answer = &mut call.running.answer => {
+            let lost = |_| Err(Error::Internal("the call was lost".to_owned()));
+            return finished(&call, &answer.unwrap_or_else(lost));
+        }
+        () = tokio::time::sleep(KEEP_ALIVE) => None,
+    };
+    let mut response = Response::new(Body::Events(Box::new(Events::new(call, first, held))));
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, EVENTS);
+    fields.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache"),
+    );
+    fields.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    response
+}
+
+fn finished(call: &Call, answer: &Result<Outcome, Error>) -> Response<Body> {
+    let written = match answer {
+        Ok(outcome) => encode::outcome(&call.id, call.era, outcome, call.is_read),
+        Err(error) => Err(error.clone()),
+    };
+    match written {
+        Ok(message) => whole(StatusCode::OK, message),
+        Err(error) => {
+            let failure = Failure {
+                error,
+                id: Some(call.id.clone()),
+                era: call.era,
+                call: Some(call.running.id),
+            };
+            failure.into_response()
+        }
+    }
+}
+
+/// Body first: a request that says its revision in `_meta` is modern, and so is one whose header names a revision that
+/// no session was ever opened in.
+fn is_modern(fields: &HeaderMap, envelope: &Envelope) -> bool {
+    envelope.meta.get(meta::VERSION).is_some()
+        || (envelope.method != "initialize" && header_era(fields) == Era::Modern)
+}
+
+/// The era that the header speaks of; without one it is an older client.
+fn header_era(fields: &HeaderMap) -> Era {
+    match fields.get(headers::VERSION).map(|value| {
+        value
+            .to_str()
+            .ok()
+            .and_then(|text| Revision::parse(text.trim()))
+    }) {
+        None => Era::Legacy,
+        Some(Some(revision)) => revision.era(),
+        Some(None) => Era::Modern,
+    }
+}
+
+/// 415 and 406, where the request's own headers ask for them.
+fn unacceptable(fields: &HeaderMap) -> Option<Response<Body>> {
+    let refuse = |status, why: &str| {
+        let error = Error::InvalidRequest(format!("Invalid request: {why}"));
+        let mut response = whole(status, encode::plain_error(None, Era::Modern, &error, None));
+        *response.status_mut() = status;
+        Some(response)
+    };
+    let is_json = fields
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value
+                .split(';')
+                .next()
+                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        });
+    if !is_json {
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        );
+    }
+    let mut accepted = fields.get_all(ACCEPT).iter().peekable();
+    accepted.peek()?;
+    let kinds: Vec<String> = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|kind| {
+            kind.split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        })
+        .collect();
+    let takes = |kind: &str, family: &str| {
+        kinds
+            .iter()
+            .any(|known| known == kind || known == family || known == "*/*")
+    };
+    if takes("application/json", "application/*") && takes("text/event-stream", "text/*") {
+        return None;
+    }
+    refuse(
+        StatusCode::NOT_ACCEPTABLE,
+        "Accept must name application/json and text/event-stream",
+    )
+}
+
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn whole(status: StatusCode, message: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::of(message));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+impl Failure {
+    fn into_response(self) -> Response<Body> {
+        let wire = Wire::of(&self.error, self.era, self.call);
+        let mut response = whole(wire.status, encode::error(self.id.as_ref(), &wire));
+        if let Some(wait) = wire.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

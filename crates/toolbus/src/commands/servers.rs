@@ -1,0 +1,96 @@
+//! Servers for a single command: those of a configuration, or those behind a running gateway.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use http::{HeaderMap, HeaderValue, Uri};
+use toolbus_backends::mcp::{HttpTarget, McpServer, Target};
+use toolbus_gateway::audit::Audit;
+use toolbus_gateway::policy::Policy;
+use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
+use toolbus_model::ServerName;
+
+use super::{Failed, load};
+use crate::house;
+
+/// How long a command waits for servers to start; some are downloaded first.
+const START_WITHIN: Duration = Duration::from_secs(90);
+
+/// Where the servers are.
+#[derive(Debug, Args)]
+pub(super) struct Where {
+    /// Ask the gateway that runs at this URL, such as http://127.0.0.1:7800, instead of starting servers.
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<Uri>,
+    /// The token to show at that URL; also taken from TOOLBUS_TOKEN.
+    #[arg(long, value_name = "TOKEN", requires = "url")]
+    pub(super) token: Option<String>,
+}
+
+/// What the gateway at the URL is called in this command.
+pub(super) const REMOTE: &str = "gateway";
+
+/// Opens the servers of a configuration, or only the one that is asked for.
+pub(super) async fn local(
+    path: Option<&PathBuf>,
+    only: Option<&str>,
+) -> Result<Arc<Gateway>, Failed> {
+    let (source, mut config) = load(path.map(PathBuf::as_path))?;
+    config.callers.clear();
+    if let Some(only) = only {
+        if !config.servers.contains_key(only) {
+            let known: Vec<_> = config.servers.keys().map(String::as_str).collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(Failed::Usage(format!(
+                "{source} has no server {only:?}; it has: {known}"
+            )));
+        }
+        config.servers.retain(|name, _| name == only);
+    }
+    let gateway = house::open(&config, Audit::none()).map_err(Failed::Usage)?;
+    gateway.settled(START_WITHIN).await;
+    Ok(gateway)
+}
+
+/// Opens what a running gateway shows at `path`.
+pub(super) async fn remote(place: &Where, path: &str) -> Result<Arc<Gateway>, Failed> {
+    let base = place.url.as_ref().map(Uri::to_string).unwrap_or_default();
+    let base = base.trim_end_matches('/').trim_end_matches("/mcp");
+    let url: Uri = format!("{base}{path}")
+        .parse()
+        .map_err(|error| Failed::Usage(format!("--url: {error}")))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(Failed::Usage(format!(
+            "--url {base}: it must begin with http:// or https://"
+        )));
+    }
+    let mut headers = HeaderMap::new();
+    let token = place
+        .token
+        .clone()
+        .or_else(|| std::env::var("TOOLBUS_TOKEN").ok());
+    if let Some(token) = token {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        headers.insert(
+            http::header::AUTHORIZATION,
+            value.map_err(|_| Failed::Usage("--token: it cannot stand in a header".to_owned()))?,
+        );
+    }
+    let name = ServerName::parse(REMOTE).map_err(Failed::Usage)?;
+    let backend = McpServer::start(REMOTE, Target::Http(HttpTarget { url, headers }));
+    let servers = vec![Server::new(name, backend, ServerSettings::default())];
+    let gateway = Gateway::open(Setup {
+        servers,
+        policy: Policy::open(),
+        audit: Audit::none(),
+        prefix: false,
+    });
+    gateway.settled(START_WITHIN).await;
+    Ok(gateway)
+}

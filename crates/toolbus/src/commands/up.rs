@@ -1,0 +1,119 @@
+//! `toolbus up`: the gateway over HTTP.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use toolbus_doors::HttpDoor;
+use toolbus_model::Health;
+
+use super::Failed;
+use crate::config::{Config, Source};
+use crate::{house, say};
+
+/// How long servers may take to start before what is known is told anyway.
+const TELL_WITHIN: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
+    let access = house::access(&config).map_err(Failed::Usage)?;
+    let key = house::key(&config).map_err(Failed::Usage)?;
+    let audit = house::audit(&config).map_err(Failed::Usage)?;
+    let listen = config.gateway.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        let remedy =
+            "stop what listens there, or set `listen` in [gateway] (port 0 takes a free one)";
+        Failed::Usage(format!("cannot listen on {listen}: {error}; {remedy}"))
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failed::NoOutcome(error.to_string()))?;
+    let gateway = house::open(&config, audit).map_err(Failed::Usage)?;
+    let door = HttpDoor::new(
+        std::sync::Arc::clone(&gateway),
+        access,
+        key,
+        house::limits(&config),
+    );
+    let closing = CancellationToken::new();
+    let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
+    tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));
+    let serving = door.serve(listener, closing.clone());
+    say::out(format!("http://{address}/mcp"));
+    let told = async {
+        if gateway.settled(TELL_WITHIN).await {
+            tell(&gateway, address.port(), !config.callers.is_empty());
+        }
+        std::future::pending::<()>().await;
+    };
+    let serving = async {
+        tokio::select! {
+            done = serving => done,
+            () = told => Ok(()),
+        }
+    };
+    tokio::pin!(serving);
+    tokio::select! {
+        done = &mut serving => return done.map_err(|error| Failed::NoOutcome(error.to_string())),
+        name = stop.requested() => tracing::info!("{name}: finishing what is under way"),
+    }
+    closing.cancel();
+    let closed = async {
+        let _ = serving.await;
+        gateway.close().await;
+    };
+    tokio::select! {
+        () = closed => tracing::info!("stopped"),
+        name = stop.requested() => tracing::warn!("{name} again: stopped at once"),
+    }
+    Ok(())
+}
+
+/// What there is, once the servers have answered.
+fn tell(gateway: &toolbus_gateway::Gateway, port: u16, needs_token: bool) {
+    for (name, offer) in gateway.offers() {
+        match &offer.health {
+            Health::Down(error) => tracing::warn!(server = %name, "down: {error}"),
+            _ => tracing::info!(
+                server = %name,
+                tools = offer.tools.len(),
+                prompts = offer.prompts.len(),
+                resources = offer.resources.len() + offer.templates.len(),
+                revision = offer.revision.unwrap_or("unknown"),
+                "up"
+            ),
+        }
+    }
+    let token = if needs_token {
+        r#", "headers": {"Authorization": "Bearer <token>"}"#
+    } else {
+        ""
+    };
+    tracing::info!(
+        r#"for a client's configuration: {{"mcpServers": {{"toolbus": {{"type": "http", "url": "http://127.0.0.1:{port}/mcp"{token}}}}}}}"#
+    );
+}
+
+/// The signals that ask us to stop.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, String> {
+        let listen =
+            |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn requested(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Configuration: one file, told once. Each section's type stands in a file of its own; here they are only put together.
+
+mod clients;
+mod load;
+mod sections;
+mod values;
+
+pub(crate) use load::{Source, find, load};
+pub(crate) use sections::{Audit, Gateway, Http, Server, Stdio};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The configuration of Toolbus.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "toolbus.toml")]
+pub(crate) struct Config {
+    /// The listener and what is common to all servers.
+    pub(crate) gateway: Gateway,
+    /// Who may call, by name. Without any, one local caller may use everything.
+    pub(crate) callers: IndexMap<String, sections::Caller>,
+    /// Where records of calls go.
+    pub(crate) audit: Audit,
+    /// The servers, by name. Their order decides who holds a name that two of them use.
+    pub(crate) servers: IndexMap<String, Server>,
+}
+
+/// The JSON Schema of the configuration, as text.
+pub(crate) fn schema() -> String {
+    let schema = schemars::schema_for!(Config);
+    serde_json::to_string_pretty(&schema).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The sections of the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{Secret, Span, Url};
+
+/// `[gateway]`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Gateway {
+    /// Where to listen. Port 0 takes a free one. An address other than loopback needs callers with tokens.
+    pub(crate) listen: SocketAddr,
+    /// Host names that lead here besides the loopback ones, such as the name of a proxy in front.
+    pub(crate) hosts: Vec<String>,
+    /// Origins of web pages that may call, besides pages of this machine.
+    pub(crate) origins: Vec<String>,
+    /// Seals session ids; replicas that share it serve each other's sessions. At least 16 characters. Made at the
+    /// first run where it is not set.
+    pub(crate) state_key: Option<Secret>,
+    /// Show every tool and prompt with its server's name in front.
+    pub(crate) prefix_names: bool,
+    /// Largest request body, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// Connections at once.
+    pub(crate) max_connections: usize,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        let limits = toolbus_doors::Limits::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7800)),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            state_key: None,
+            prefix_names: false,
+            max_body_bytes: limits.body,
+            max_connections: limits.connections,
+        }
+    }
+}
+
+/// `[callers.NAME]`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Caller {
+    /// The bearer token by which the caller is known.
+    pub(crate) token: Secret,
+    /// What the caller may use, as `server.name` with `*` for any text. Everything where it is not set.
+    pub(crate) allow: Option<Vec<String>>,
+    /// What the caller may not use, whatever `allow` says.
+    #[serde(default)]
+    pub(crate) deny: Vec<String>,
+    /// Calls at once.
+    pub(crate) max_in_flight: Option<usize>,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Audit {
+    /// The file that gets one line per call. `audit.jsonl` in the state folder where it is not set.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `[servers.NAME]`, which needs one of `stdio` and `http`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    /// A server that runs as a child process.
+    pub(crate) stdio: Option<Stdio>,
+    /// A server at a URL.
+    pub(crate) http: Option<Http>,
+    /// Longest silence of a call: no progress, no log line. 120s where it is not set.
+    pub(crate) idle_timeout: Option<Span>,
+    /// Longest time of a call in all. 30m where it is not set.
+    pub(crate) total_timeout: Option<Span>,
+    /// Calls at once.
+    pub(crate) max_in_flight: Option<usize>,
+    /// Limits of single tools, by the server's own names.
+    pub(crate) tools: IndexMap<String, Tool>,
+}
+
+/// `[servers.NAME.tools.TOOL]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tool {
+    /// Longest silence of a call of this tool.
+    pub(crate) idle_timeout: Option<Span>,
+    /// Longest time of a call of this tool in all.
+    pub(crate) total_timeout: Option<Span>,
+}
+
+/// `[servers.NAME.stdio]`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stdio {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Environment variables. The child gets these, PATH, HOME and the like, and nothing else of ours.
+    #[serde(default)]
+    pub(crate) env: IndexMap<String, Secret>,
+    /// The working folder. The one of `toolbus` where it is not set.
+    pub(crate) cwd: Option<PathBuf>,
+}
+
+/// `[servers.NAME.http]`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    /// The server's MCP endpoint.
+    pub(crate) url: Url,
+    /// Headers for every request.
+    #[serde(default)]
+    pub(crate) headers: IndexMap<String, Secret>,
+    /// A token that is sent as `Authorization: Bearer`.
+    pub(crate) bearer: Option<Secret>,
+}
+
+impl Server {
+    /// The limits of time for the server, and for single tools. An idle limit above the total one means the total one.
+    pub(crate) fn deadlines(&self, tool: Option<&Tool>) -> toolbus_gateway::Deadlines {
+        let default = toolbus_gateway::Deadlines::default();
+        let pick = |own: Option<Span>, servers: Option<Span>, default: Option<Duration>| {
+            own.or(servers).map_or(default, Span::limit)
+        };
+        let total = pick(
+            tool.and_then(|tool| tool.total_timeout),
+            self.total_timeout,
+            default.total,
+        );
+        let idle = pick(
+            tool.and_then(|tool| tool.idle_timeout),
+            self.idle_timeout,
+            default.idle,
+        );
+        let clamp = |idle: Duration| total.map_or(idle, |total| idle.min(total));
+        toolbus_gateway::Deadlines {
+            idle: idle.map(clamp),
+            total,
+        }
+    }
+}

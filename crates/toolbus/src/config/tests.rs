@@ -1,0 +1,147 @@
+//! What people write, and what they are told.
+
+use super::*;
+
+fn problem(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("toolbus.toml");
+    std::fs::write(&path, text).expect("written");
+    let problem = load(&Source::File(path.clone()))
+        .expect_err("a problem")
+        .to_string();
+    problem.replace(&path.display().to_string(), "toolbus.toml")
+}
+
+fn parse(text: &str) -> Config {
+    toml::from_str(text).expect("a configuration")
+}
+
+#[test]
+fn a_typo_is_shown_in_its_place() {
+    assert_eq!(
+        problem("[gateway]\nlisten = \"127.0.0.1:0\"\nprefix_nams = true\n"),
+        r#"toolbus.toml:3:1: unknown field `prefix_nams`, expected one of `listen`, `hosts`, `origins`, `state_key`, `prefix_names`, `max_body_bytes`, `max_connections`
+  prefix_nams = true
+  ^^^^^^^^^^^
+  did you mean `prefix_names`?"#
+    );
+    assert_eq!(
+        problem("[servers.a.stdio]\ncommand = [\"x\"]\n[servers.a]\nidle_timeout = \"soon\"\n"),
+        r#"toolbus.toml:4:16: "soon" is not a duration (expected number at 0); write it like "90s" or "5m", or "0" for no limit
+  idle_timeout = "soon"
+                 ^^^^^^"#
+    );
+}
+
+#[test]
+fn a_listener_open_to_others_needs_callers() {
+    assert_eq!(
+        problem("[gateway]\nlisten = \"0.0.0.0:7800\"\n"),
+        r#"toolbus.toml: [gateway] listen = "0.0.0.0:7800" is open to other machines, but nobody has to authenticate: add [callers.NAME] with a token, or listen on 127.0.0.1"#
+    );
+    let text = "[gateway]\nlisten = \"0.0.0.0:7800\"\n[callers.ci]\ntoken = \"env:T\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("toolbus.toml");
+    std::fs::write(&path, text).expect("written");
+    assert!(load(&Source::File(path)).is_ok());
+}
+
+#[test]
+fn a_server_has_exactly_one_kind() {
+    assert_eq!(
+        problem("[servers.a]\n"),
+        r#"toolbus.toml: [servers.a] has no kind: add [servers.a.stdio] or [servers.a.http]"#
+    );
+    assert_eq!(
+        problem("[servers.a.stdio]\ncommand = []\n"),
+        r#"toolbus.toml: [servers.a.stdio]: `command` is empty; give a program and its arguments"#
+    );
+    assert_eq!(
+        problem("[servers.\"a.b\".stdio]\ncommand = [\"x\"]\n"),
+        r#"toolbus.toml: server name "a.b": use 1 to 64 letters, digits, '_' or '-'"#
+    );
+    assert_eq!(
+        problem("[servers.a.http]\nurl = \"ftp://x\"\n"),
+        r#"toolbus.toml:2:7: "ftp://x" is not a URL of a server: it must begin with http:// or https://
+  url = "ftp://x"
+        ^^^^^^^^^"#
+    );
+}
+
+#[test]
+fn limits_are_inherited_clamped_and_turned_off() {
+    let config = parse(
+        "[servers.a]\ntotal_timeout = \"10s\"\n[servers.a.tools.slow]\ntotal_timeout = \"0\"\nidle_timeout = \"1h\"\n",
+    );
+    let server = &config.servers["a"];
+    let seconds = |n| Some(std::time::Duration::from_secs(n));
+    let limits = server.deadlines(None);
+    assert_eq!(
+        (limits.idle, limits.total),
+        (seconds(10), seconds(10)),
+        "idle is clamped to total"
+    );
+    let limits = server.deadlines(server.tools.get("slow"));
+    assert_eq!((limits.idle, limits.total), (seconds(3600), None));
+}
+
+#[test]
+fn the_order_of_the_servers_is_kept() {
+    let config = parse("[servers.z.stdio]\ncommand=[\"x\"]\n[servers.a.stdio]\ncommand=[\"x\"]\n");
+    assert_eq!(config.servers.keys().collect::<Vec<_>>(), ["z", "a"]);
+}
+
+#[test]
+fn client_files_are_read_as_they_are() {
+    let text = r#"{"mcpServers": {
+        "my server.v1": {"command": "npx", "args": ["-y", "x"], "env": {"KEY": "${TOOLBUS_TEST_UNSET:-d}"}, "alwaysAllow": ["a"]},
+        "remote": {"type": "http", "url": "https://example.test/mcp", "headers": {"X-Key": "k"}},
+        "off": {"command": "no", "disabled": true}
+    }, "theme": "dark"}"#;
+    let config = clients::parse(text).expect("a configuration");
+    assert_eq!(
+        config.servers.keys().collect::<Vec<_>>(),
+        ["my_server_v1", "remote"]
+    );
+    let stdio = config.servers["my_server_v1"]
+        .stdio
+        .as_ref()
+        .expect("stdio");
+    assert_eq!(stdio.command, ["npx", "-y", "x"]);
+    assert_eq!(stdio.env["KEY"].reveal().as_deref(), Ok("d"));
+    assert_eq!(
+        clients::parse(r#"{"mcpServers": {"a": {}}}"#).expect_err("a problem"),
+        r#"server "a": give it a `command` or a `url`"#
+    );
+    assert_eq!(
+        clients::parse(
+            r#"{"mcpServers": {"a": {"command": "x", "env": {"K": "${TOOLBUS_TEST_UNSET}"}}}}"#
+        )
+        .expect_err("a problem"),
+        r#"server "a": the environment variable TOOLBUS_TEST_UNSET is not set"#
+    );
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = parse("[callers.a]\ntoken = \"hunter2\"\n[callers.b]\ntoken = \"env:TOKEN\"\n");
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("hunter2") && shown.contains("env:TOKEN"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_published_schema_is_the_one_of_the_code() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/toolbus.schema.json"
+    );
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        published.trim(),
+        schema(),
+        "run `cargo run -p toolbus -- schema > docs/toolbus.schema.json`"
+    );
+}

@@ -1,0 +1,119 @@
+//! Values that are more than text: durations, secrets, URLs.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+/// A duration such as `90s`, `5m` or `1h 30m`; `0` turns a limit off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl Span {
+    /// The limit, where it is not turned off.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        Some(self.0).filter(|span| !span.is_zero())
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
+        let parsed = humantime::parse_duration(&text);
+        parsed.map(Self).map_err(|error| D::Error::custom(format!("{text:?} is not a duration ({error}); write it like \"90s\" or \"5m\", or \"0\" for no limit")))
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "A duration such as 90s, 5m or 1h 30m; 0 turns a limit off.", "examples": ["90s", "5m", "0"]})
+    }
+}
+
+/// Text that is not shown: `env:NAME` and `file:PATH` name where it is kept.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The secret itself. An error names the place, never the value.
+    pub(crate) fn reveal(&self) -> Result<String, String> {
+        if let Some(name) = self.0.strip_prefix("env:") {
+            return std::env::var(name)
+                .map_err(|_| format!("the environment variable {name} is not set"));
+        }
+        if let Some(path) = self.0.strip_prefix("file:") {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("the secret file {path} cannot be read: {error}"))?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        Ok(self.0.clone())
+    }
+
+    pub(crate) fn literal(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_place = self.0.starts_with("env:") || self.0.starts_with("file:");
+        f.write_str(if is_place { &self.0 } else { "(hidden)" })
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "env:NAME or file:PATH names where the value is kept; other text is the value itself.", "examples": ["env:TOKEN", "file:/run/secrets/token"]})
+    }
+}
+
+/// An http or https URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Url(pub(crate) http::Uri);
+
+impl Url {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{text:?} is not a URL of a server: {why}");
+        let url: http::Uri = text
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+        match (url.scheme_str(), url.authority()) {
+            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => Err(
+                wrong("credentials do not belong into it; use `headers` or `bearer`"),
+            ),
+            (Some("http" | "https"), Some(_)) => Ok(Self(url)),
+            _ => Err(wrong("it must begin with http:// or https://")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Url {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Url {
+    fn schema_name() -> Cow<'static, str> {
+        "Url".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uri", "pattern": "^https?://"})
+    }
+}

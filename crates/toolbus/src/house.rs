@@ -1,0 +1,178 @@
+//! The one place where everything is wired: from a configuration to a gateway with its servers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+use toolbus_backends::mcp::{HttpTarget, McpServer, Target};
+use toolbus_backends::process::Command;
+use toolbus_doors::{Access, Key, Limits};
+use toolbus_gateway::audit::Audit;
+use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
+use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
+use toolbus_model::{Caller, ServerName};
+
+use crate::config::{self, Config};
+use crate::state;
+
+/// Shortest `state_key` that is accepted, in characters.
+const SHORTEST_KEY: usize = 16;
+
+/// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
+pub(crate) fn open(config: &Config, audit: Audit) -> Result<Arc<Gateway>, String> {
+    let mut servers = Vec::new();
+    for (name, server) in &config.servers {
+        let target = target(server).map_err(|error| format!("[servers.{name}]: {error}"))?;
+        servers.push((ServerName::parse(name)?, target, settings(server)));
+    }
+    // Nothing is started before everything is known to be right.
+    let servers = servers.into_iter().map(|(name, target, settings)| {
+        let backend = McpServer::start(name.as_str(), target);
+        Server::new(name, backend, settings)
+    });
+    let servers = servers.collect();
+    Ok(Gateway::open(Setup {
+        servers,
+        policy: policy(config),
+        audit,
+        prefix: config.gateway.prefix_names,
+    }))
+}
+
+/// How to reach a server, with its secrets in place.
+pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
+    match (&server.stdio, &server.http) {
+        (Some(stdio), _) => {
+            let env = stdio
+                .env
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), value.reveal()?)));
+            let env = env.collect::<Result<_, String>>()?;
+            Ok(Target::Stdio(Command {
+                line: stdio.command.clone(),
+                env,
+                cwd: stdio.cwd.clone(),
+            }))
+        }
+        (None, Some(http)) => Ok(Target::Http(HttpTarget {
+            url: http.url.0.clone(),
+            headers: headers(http)?,
+        })),
+        (None, None) => Err("it has no kind".to_owned()),
+    }
+}
+
+fn headers(http: &config::Http) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &str, value: String| {
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| format!("{name:?} is not a header name"))?;
+        let mut value = HeaderValue::from_str(&value)
+            .map_err(|_| format!("the value of {name} cannot stand in a header"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+        Ok::<(), String>(())
+    };
+    for (name, value) in &http.headers {
+        put(name, value.reveal()?)?;
+    }
+    if let Some(token) = &http.bearer {
+        put(
+            AUTHORIZATION.as_str(),
+            format!("Bearer {}", token.reveal()?),
+        )?;
+    }
+    Ok(headers)
+}
+
+fn settings(server: &config::Server) -> ServerSettings {
+    let tools: HashMap<_, _> = server
+        .tools
+        .iter()
+        .map(|(name, tool)| (name.clone(), server.deadlines(Some(tool))))
+        .collect();
+    let default = ServerSettings::default();
+    ServerSettings {
+        deadlines: server.deadlines(None),
+        tools,
+        in_flight: server.max_in_flight.unwrap_or(default.in_flight),
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    if config.callers.is_empty() {
+        return Policy::open();
+    }
+    Policy::new(config.callers.iter().map(|(name, caller)| {
+        let in_flight = caller.max_in_flight.unwrap_or(DEFAULT_IN_FLIGHT);
+        (
+            Caller::named(name),
+            Rules::new(name, caller.allow.clone(), caller.deny.clone(), in_flight),
+        )
+    }))
+}
+
+/// Who may come in by HTTP.
+pub(crate) fn access(config: &Config) -> Result<Access, String> {
+    let mut tokens: Vec<(String, Caller)> = Vec::new();
+    for (name, caller) in &config.callers {
+        let token = caller
+            .token
+            .reveal()
+            .map_err(|error| format!("[callers.{name}] token: {error}"))?;
+        if token.is_empty() {
+            return Err(format!("[callers.{name}] token: it is empty"));
+        }
+        if let Some((_, other)) = tokens.iter().find(|(known, _)| *known == token) {
+            return Err(format!(
+                "[callers.{name}] token: it is the one of {:?} as well",
+                other.as_str()
+            ));
+        }
+        tokens.push((token, Caller::named(name)));
+    }
+    let access = Access::new(tokens, !config.gateway.listen.ip().is_loopback());
+    Ok(access.allowing(config.gateway.hosts.clone(), config.gateway.origins.clone()))
+}
+
+/// What the HTTP listener bears.
+pub(crate) fn limits(config: &Config) -> Limits {
+    Limits {
+        body: config.gateway.max_body_bytes,
+        connections: config.gateway.max_connections,
+        ..Limits::default()
+    }
+}
+
+/// The key that seals sessions.
+pub(crate) fn key(config: &Config) -> Result<Key, String> {
+    let Some(secret) = &config.gateway.state_key else {
+        return state::key();
+    };
+    let text = secret
+        .reveal()
+        .map_err(|error| format!("[gateway] state_key: {error}"))?;
+    if text.chars().count() < SHORTEST_KEY {
+        return Err(format!(
+            "[gateway] state_key: use at least {SHORTEST_KEY} characters"
+        ));
+    }
+    Ok(Key::new(&Sha256::digest(text.as_bytes()).into()))
+}
+
+/// Where records go.
+pub(crate) fn audit(config: &Config) -> Result<Audit, String> {
+    let path = match &config.audit.file {
+        Some(path) => path.clone(),
+        None => state::folder()?.join("audit.jsonl"),
+    };
+    Audit::to_file(&path).map_err(|error| {
+        format!(
+            "the audit file {} cannot be written: {error}",
+            path.display()
+        )
+    })
+}

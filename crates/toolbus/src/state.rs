@@ -1,0 +1,57 @@
+//! The state folder: what must outlive a run, under `$XDG_STATE_HOME/toolbus`.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use toolbus_doors::Key;
+
+/// The state folder, made where it is missing; only its owner can look into it.
+pub(crate) fn folder() -> Result<PathBuf, String> {
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let base = base
+        .or_else(home)
+        .ok_or("set XDG_STATE_HOME or HOME: there is no place for state")?;
+    let folder = base.join("toolbus");
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder);
+    made.map_err(|error| {
+        format!(
+            "the state folder {} cannot be made: {error}",
+            folder.display()
+        )
+    })?;
+    Ok(folder)
+}
+
+/// The key that seals sessions, made at the first run. Replicas need a shared one, set as `gateway.state_key`.
+pub(crate) fn key() -> Result<Key, String> {
+    let path = folder()?.join("state_key");
+    let explain = |error: io::Error| format!("the key {} cannot be used: {error}", path.display());
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+    {
+        Ok(mut file) => {
+            let bytes = Key::generate()?;
+            file.write_all(&bytes).map_err(explain)?;
+            Ok(Key::new(&bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut bytes = [0; Key::LEN];
+            fs::File::open(&path)
+                .and_then(|mut file| file.read_exact(&mut bytes))
+                .map_err(explain)?;
+            Ok(Key::new(&bytes))
+        }
+        Err(error) => Err(explain(error)),
+    }
+}

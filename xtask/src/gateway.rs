@@ -1,0 +1,39 @@
+//! The gateway as a chore starts it: with a configuration of its own, and its state in the chore's folder.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::http;
+use crate::server::Server;
+
+/// How long the gateway may take to list what is behind it.
+const READY: Duration = Duration::from_secs(20);
+
+/// Starts this `toolbus` before these servers, sections of its configuration, and waits until it has listed them.
+pub(crate) fn start(toolbus: Command, servers: &str, scratch: &Path) -> Result<Server> {
+    let mut gateway = Server::start("toolbus", &mut up(toolbus, servers, scratch)?, scratch)?;
+    let ready = gateway.at("/ready");
+    let begun = Instant::now();
+    while !http::ask("GET", &ready).is_ok_and(|answer| answer.status == 200) {
+        if begun.elapsed() > READY {
+            return Err(gateway.failed("was not ready in time"));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(gateway)
+}
+
+/// `toolbus up` with a configuration of these servers, not started yet.
+pub(crate) fn up(mut toolbus: Command, servers: &str, scratch: &Path) -> Result<Command> {
+    let (config, audit) = (scratch.join("toolbus.toml"), scratch.join("audit.jsonl"));
+    let text =
+        format!("[gateway]\nlisten = \"127.0.0.1:0\"\n\n[audit]\nfile = {audit:?}\n\n{servers}");
+    fs::write(&config, text)?;
+    toolbus.arg("up").arg(config).env("XDG_STATE_HOME", scratch);
+    Ok(toolbus)
+}

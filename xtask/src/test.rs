@@ -1,0 +1,239 @@
+//! Everything that CI runs, one step after the other, each timed; the last line adds it all up.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::conformance::{Options, Upstream, conformance};
+use crate::place::{Place, cargo};
+use crate::run::{not_started, run};
+use crate::say::say;
+use crate::{setup, tidy};
+
+/// Where the scripts lie that drive the gateway with real clients.
+const CLIENTS: &str = "crates/toolbus/tests/clients";
+
+/// What a step counted.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Count {
+    const ONE_PASSED: Self = Self {
+        passed: 1,
+        failed: 0,
+        ignored: 0,
+    };
+    const ONE_FAILED: Self = Self {
+        passed: 0,
+        failed: 1,
+        ignored: 0,
+    };
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+type Step = (&'static str, fn(&Place) -> Result<Count>);
+
+const STEPS: [Step; 8] = [
+    ("setup", |place| {
+        setup::setup(place).map(|()| Count::ONE_PASSED)
+    }),
+    ("format", |place| checked(place, "fmt --all --check")),
+    ("clippy", |place| {
+        checked(
+            place,
+            "clippy --quiet --workspace --all-targets -- -D warnings",
+        )
+    }),
+    ("tests", cargo_test),
+    ("tidy", tidiness),
+    ("conformance, HTTP upstream", |place| {
+        suite(place, Upstream::Http)
+    }),
+    ("conformance, stdio upstream", |place| {
+        suite(place, Upstream::Stdio)
+    }),
+    ("real clients", clients),
+];
+
+/// Runs every step, also after one that failed, and prints the sum.
+pub(crate) fn test(place: &Place) -> Result<()> {
+    let mut lines = Vec::new();
+    let mut total = Count::default();
+    for (name, step) in STEPS {
+        say(format_args!("\n== {name}"));
+        let begun = Instant::now();
+        let count = step(place).unwrap_or_else(|error| {
+            say(format_args!("error: {error:#}"));
+            Count::ONE_FAILED
+        });
+        total.add(count);
+        lines.push(summary(name, begun.elapsed(), count));
+    }
+    say("");
+    lines.iter().for_each(say);
+    say(format_args!(
+        "{} passed, {} failed",
+        total.passed, total.failed
+    ));
+    match total.failed {
+        0 => Ok(()),
+        _ => bail!("not everything passed: the first `error` or `FAILED` above says what"),
+    }
+}
+
+fn summary(name: &str, time: Duration, count: Count) -> String {
+    let seconds = time.as_secs_f64();
+    let ignored = match count.ignored {
+        0 => String::new(),
+        ignored => format!(", {ignored} ignored"),
+    };
+    let (passed, failed) = (count.passed, count.failed);
+    format!("{name:<28} {seconds:>7.1} s   {passed} passed, {failed} failed{ignored}")
+}
+
+/// A cargo command that passes or fails as one.
+fn checked(place: &Place, arguments: &str) -> Result<Count> {
+    let mut cargo = cargo();
+    cargo.args(arguments.split(' ')).current_dir(place.root());
+    run(&mut cargo).map(|()| Count::ONE_PASSED)
+}
+
+/// Runs the tests of the workspace, shows what they write, and counts them.
+fn cargo_test(place: &Place) -> Result<Count> {
+    let mut test = cargo();
+    test.args(["test", "--quiet", "--workspace", "--no-fail-fast"]);
+    test.current_dir(place.root()).stdout(Stdio::piped());
+    let mut child = test.spawn().map_err(|error| not_started(&test, &error))?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            count.add(results_in(&line));
+            say(line);
+        }
+    }
+    // What does not compile fails without a test that did.
+    if !child.wait()?.success() && count.failed == 0 {
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+/// The numbers in `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+fn results_in(line: &str) -> Count {
+    let mut count = Count::default();
+    let Some((_, numbers)) = line
+        .strip_prefix("test result: ")
+        .and_then(|rest| rest.split_once(". "))
+    else {
+        return count;
+    };
+    for number in numbers.split("; ") {
+        let (value, what) = number.split_once(' ').unwrap_or_default();
+        let value = value.parse().unwrap_or(0);
+        match what {
+            "passed" => count.passed = value,
+            "failed" => count.failed = value,
+            "ignored" => count.ignored = value,
+            _ => {}
+        }
+    }
+    count
+}
+
+fn tidiness(place: &Place) -> Result<Count> {
+    let tally = tidy::tidy(place)?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: 0,
+    })
+}
+
+fn suite(place: &Place, upstream: Upstream) -> Result<Count> {
+    let tally = conformance(place, &Options::through(upstream))?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: 0,
+    })
+}
+
+/// Runs each client script; what it needs to know is in its environment.
+fn clients(place: &Place) -> Result<Count> {
+    let scripts = scripts(&place.root().join(CLIENTS))?;
+    if scripts.is_empty() {
+        say(format_args!("skipped: no script in {CLIENTS}"));
+        return Ok(Count::default());
+    }
+    let toolbus = place.binary("debug", "toolbus")?;
+    let mut count = Count::default();
+    for script in scripts {
+        let name = script
+            .strip_prefix(place.root())
+            .unwrap_or(&script)
+            .display()
+            .to_string();
+        let mut python = Command::new(place.venv().join("bin/python"));
+        python
+            .arg(&script)
+            .current_dir(place.root())
+            .env("TOOLBUS", &toolbus);
+        match run(&mut python) {
+            Ok(()) => {
+                say(format_args!("{name}: passed"));
+                count.add(Count::ONE_PASSED);
+            }
+            Err(error) => {
+                say(format_args!("{name}: FAILED: {error:#}"));
+                count.add(Count::ONE_FAILED);
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut scripts = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What begins with an underscore is imported by the others.
+        if name.ends_with(".py") && !name.starts_with('_') {
+            scripts.push(path);
+        }
+    }
+    scripts.sort();
+    Ok(scripts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::results_in;
+
+    #[test]
+    fn counts_what_cargo_test_prints() {
+        let line = "test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        let count = results_in(line);
+        assert_eq!((count.passed, count.failed, count.ignored), (5, 2, 1));
+        assert_eq!(results_in("running 5 tests").passed, 0);
+    }
+}
