@@ -122,6 +122,28 @@ pub(crate) fn complete(ttl_ms: u64, shared: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(own_meta().bytes());
 }
 
+/// An error as callers of an era know it: before 2026-07-28 an unknown resource had a code of its own.
+pub(crate) fn translated(error: Error, era: Era, is_read: bool) -> Error {
+    match error {
+        Error::Upstream {
+            code: -32602,
+            message,
+            data,
+        } if era == Era::Legacy && is_read => {
+            let names_uri = data
+                .as_ref()
+                .and_then(|data| Object::from_raw(data).ok())
+                .is_some_and(|d| d.get("uri").is_some());
+            Error::Upstream {
+                code: if names_uri { -32002 } else { -32602 },
+                message,
+                data,
+            }
+        }
+        other => other,
+    }
+}
+
 /// A response with an error.
 pub(crate) fn error(id: Option<&Raw>, wire: &Wire) -> Vec<u8> {
     write::error(

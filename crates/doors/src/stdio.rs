@@ -204,7 +204,7 @@ impl Door {
             answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())));
         // A cancelled request is never answered.
         if answer != Err(Error::Cancelled) {
-            self.say(call.finish(&answer)).await;
+            self.say(call.finish(answer)).await;
         }
     }
 

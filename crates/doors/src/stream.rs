@@ -78,7 +78,7 @@ impl Events {
             self.ended = true;
             let answer =
                 answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())));
-            return Poll::Ready(Some(sse::event(&self.call.finish(&answer)).into()));
+            return Poll::Ready(Some(sse::event(&self.call.finish(answer)).into()));
         }
         ready!(self.silence.poll_tick(context));
         Poll::Ready(Some(Bytes::from_static(sse::KEEP_ALIVE)))
@@ -119,12 +119,18 @@ impl http_body::Body for Body {
 
 impl Call {
     /// The response that ends the call.
-    pub(crate) fn finish(&self, answer: &Result<toolbus_model::Outcome, Error>) -> Vec<u8> {
-        let written = answer.as_ref().map_err(Clone::clone);
-        let written =
-            written.and_then(|outcome| encode::outcome(&self.id, self.era, outcome, self.is_read));
-        written.unwrap_or_else(|error| {
+    pub(crate) fn finish(&self, answer: Result<toolbus_model::Outcome, Error>) -> Vec<u8> {
+        self.write(answer).unwrap_or_else(|error| {
             encode::plain_error(Some(&self.id), self.era, &error, Some(self.running.id))
         })
+    }
+
+    /// The response with the call's result, or the error as this caller knows it.
+    pub(crate) fn write(
+        &self,
+        answer: Result<toolbus_model::Outcome, Error>,
+    ) -> Result<Vec<u8>, Error> {
+        let outcome = answer.map_err(|error| encode::translated(error, self.era, self.is_read))?;
+        encode::outcome(&self.id, self.era, &outcome, self.is_read)
     }
 }

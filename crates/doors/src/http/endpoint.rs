@@ -288,7 +288,7 @@ async fn reply(mut call: Call, held: Option<Cancellable>) -> Response<Body> {
         Some(event) = call.running.events.recv() => Some(encode::notice(&event, call.token.as_ref())),
         answer = &mut call.running.answer => {
             let lost = |_| Err(Error::Internal("the call was lost".to_owned()));
-            return finished(&call, &answer.unwrap_or_else(lost));
+            return finished(&call, answer.unwrap_or_else(lost));
         }
         () = tokio::time::sleep(KEEP_ALIVE) => None,
     };
@@ -306,12 +306,8 @@ async fn reply(mut call: Call, held: Option<Cancellable>) -> Response<Body> {
     response
 }
 
-fn finished(call: &Call, answer: &Result<Outcome, Error>) -> Response<Body> {
-    let written = match answer {
-        Ok(outcome) => encode::outcome(&call.id, call.era, outcome, call.is_read),
-        Err(error) => Err(error.clone()),
-    };
-    match written {
+fn finished(call: &Call, answer: Result<Outcome, Error>) -> Response<Body> {
+    match call.write(answer) {
         Ok(message) => whole(StatusCode::OK, message),
         Err(error) => {
             let failure = Failure {
