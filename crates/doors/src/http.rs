@@ -1,6 +1,7 @@
 //! Streamable HTTP: the listener, its bounds, and the paths. What happens at an MCP endpoint is in `endpoint`.
 
 mod endpoint;
+mod socket;
 
 use std::convert::Infallible;
 use std::io;
@@ -25,6 +26,7 @@ use crate::legacy::Sessions;
 use crate::observe::{self, json_response};
 use crate::sealed::Key;
 use crate::stream::Body;
+use socket::Socket;
 
 /// What a listener bears.
 #[derive(Debug, Clone)]
@@ -116,16 +118,17 @@ impl HttpDoor {
     async fn connection(self: Arc<Self>, stream: TcpStream, closing: &CancellationToken) {
         // Small answers must not wait for the acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
+        let socket = Socket::new(stream);
         let service = service_fn(|request| {
-            let door = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
+            let (door, socket) = (Arc::clone(&self), socket.clone());
+            async move { Ok::<_, Infallible>(door.answer(request, &socket).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_within)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(socket.clone()), service);
         tokio::pin!(connection);
         let ended = match closing.run_until_cancelled(connection.as_mut()).await {
             Some(ended) => ended,
@@ -139,7 +142,7 @@ impl HttpDoor {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, socket: &Socket) -> Response<Body> {
         if let Err(refusal) = self.access.check_place(request.headers()) {
             return self.refuse(refusal);
         }
@@ -150,7 +153,7 @@ impl HttpDoor {
         };
         match (scope, path, request.method()) {
             (Some(scope), ..) => match self.access.authenticate(request.headers()) {
-                Ok(caller) => self.endpoint(scope, caller, request).await,
+                Ok(caller) => self.endpoint(scope, caller, request, socket).await,
                 Err(refusal) => self.refuse(refusal),
             },
             (None, "/health", &Method::GET) => observe::health(),

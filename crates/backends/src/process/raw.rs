@@ -21,6 +21,25 @@ pub(super) fn inherit(command: &mut Command, fd: &impl AsRawFd) {
     unsafe { command.pre_exec(keep_open) };
 }
 
+/// Keeps whatever we inherited from our own parents from the programs that we start.
+pub(super) fn keep_descriptors_private() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")?.flatten() {
+        let Some(number) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if number > 2 {
+            // SAFETY: only borrowed for one system call, for which a number that is closed by now is just an error.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
 /// Has the program that `command` starts killed when the thread that starts it ends.
 pub(super) fn die_with_parent(command: &mut Command) {
     let bind = || set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from);

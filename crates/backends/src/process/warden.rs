@@ -31,7 +31,7 @@ const ROUND: Duration = Duration::from_millis(10);
 /// child and all its descendants are gone.
 pub fn run(control: RawFd, command: &[OsString]) -> io::Result<()> {
     let mut control = UnixStream::from(raw::adopt(control));
-    rustix::io::fcntl_setfd(&control, rustix::io::FdFlags::CLOEXEC)?;
+    raw::keep_descriptors_private()?;
     set_child_subreaper(Some(getpid()))?;
     let pid = match start(command) {
         Ok(pid) => pid,

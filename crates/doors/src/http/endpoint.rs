@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use toolbus_protocol::gather::Gather;
 use toolbus_protocol::meta::{self, Modern};
 use toolbus_protocol::{Envelope, Message, Refusal, headers};
 
+use super::socket::Socket;
 use super::{HttpDoor, not_allowed};
 use crate::encode;
 use crate::exchange::{self, Call, Terms, Work};
@@ -32,7 +33,8 @@ struct Failure {
 }
 
 /// Who asks, and where.
-struct Visit {
+struct Visit<'s> {
+    socket: Option<&'s Socket>,
     scope: Scope,
     caller: Caller,
     headers: HeaderMap,
@@ -45,9 +47,16 @@ impl HttpDoor {
         scope: Scope,
         caller: Caller,
         request: Request<Incoming>,
+        socket: &Socket,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
+        let is_last = head.version == http::Version::HTTP_10
+            || head
+                .headers
+                .get(CONNECTION)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         let visit = Visit {
+            socket: is_last.then_some(socket),
             scope,
             caller,
             headers: head.headers,
@@ -64,7 +73,7 @@ impl HttpDoor {
         })
     }
 
-    async fn post(&self, visit: &Visit, body: Incoming) -> Result<Response<Body>, Failure> {
+    async fn post(&self, visit: &Visit<'_>, body: Incoming) -> Result<Response<Body>, Failure> {
         let era = header_era(&visit.headers);
         if let Some(refused) = unacceptable(&visit.headers) {
             return Ok(refused);
@@ -145,7 +154,11 @@ impl HttpDoor {
     }
 
     /// 2026-07-28: every request on its own.
-    async fn modern(&self, visit: &Visit, envelope: Envelope) -> Result<Response<Body>, Failure> {
+    async fn modern(
+        &self,
+        visit: &Visit<'_>,
+        envelope: Envelope,
+    ) -> Result<Response<Body>, Failure> {
         let Some(id) = envelope.id.clone() else {
             // Over HTTP a client cancels by closing; no other notification is defined.
             return Ok(accepted());
@@ -176,12 +189,16 @@ impl HttpDoor {
         .await;
         match work.map_err(fail)? {
             Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
-            Work::Running(call) => Ok(reply(*call, None).await),
+            Work::Running(call) => Ok(reply(*call, visit.socket, None).await),
         }
     }
 
     /// Up to 2025-11-25: within a session, or opening one.
-    async fn legacy(&self, visit: &Visit, envelope: Envelope) -> Result<Response<Body>, Failure> {
+    async fn legacy(
+        &self,
+        visit: &Visit<'_>,
+        envelope: Envelope,
+    ) -> Result<Response<Body>, Failure> {
         let id = envelope.id.clone();
         let fail = |error| Failure {
             error,
@@ -220,12 +237,12 @@ impl HttpDoor {
         let token = tokio_util::sync::CancellationToken::new();
         let guard = std::mem::replace(&mut call.running.guard, token.drop_guard());
         let cancellable = self.sessions.running(session, &call.id, guard.disarm());
-        reply(call, Some(cancellable)).await
+        reply(call, None, Some(cancellable)).await
     }
 
     async fn initialize(
         &self,
-        visit: &Visit,
+        visit: &Visit<'_>,
         envelope: &Envelope,
         id: &Raw,
     ) -> Result<Response<Body>, Error> {
@@ -249,7 +266,7 @@ impl HttpDoor {
     }
 
     /// The session that a request names.
-    fn session(&self, visit: &Visit) -> Result<Session, Error> {
+    fn session(&self, visit: &Visit<'_>) -> Result<Session, Error> {
         let invalid = |why: String| Error::InvalidRequest(format!("Invalid request: {why}"));
         if let Some(version) = headers::single(&visit.headers, headers::VERSION)?
             && Revision::parse(&version).is_none_or(|revision| revision.era() != Era::Legacy)
@@ -267,7 +284,7 @@ impl HttpDoor {
         self.sessions.find(&id, &visit.caller)
     }
 
-    fn delete(&self, visit: &Visit) -> Result<Response<Body>, Failure> {
+    fn delete(&self, visit: &Visit<'_>) -> Result<Response<Body>, Failure> {
         let session = self.session(visit).map_err(|error| Failure {
             error,
             id: None,
@@ -282,7 +299,17 @@ impl HttpDoor {
 }
 
 /// Answers with JSON where the result comes first, and with a stream where a notice or a long silence does.
-async fn reply(mut call: Call, held: Option<Cancellable>) -> Response<Body> {
+async fn reply(
+    mut call: Call,
+    socket: Option<&Socket>,
+    held: Option<Cancellable>,
+) -> Response<Body> {
+    let gone = async {
+        match socket {
+            Some(socket) => socket.gone().await,
+            None => std::future::pending().await,
+        }
+    };
     let first = tokio::select! {
         biased;
         Some(event) = call.running.events.recv() => Some(encode::notice(&event, call.token.as_ref())),
@@ -290,6 +317,7 @@ async fn reply(mut call: Call, held: Option<Cancellable>) -> Response<Body> {
             let lost = |_| Err(Error::Internal("the call was lost".to_owned()));
             return finished(&call, answer.unwrap_or_else(lost));
         }
+        () = gone => return whole(StatusCode::OK, Vec::new()), // To nobody; dropping the call cancels it.
         () = tokio::time::sleep(KEEP_ALIVE) => None,
     };
     let mut response = Response::new(Body::Events(Box::new(Events::new(call, first, held))));

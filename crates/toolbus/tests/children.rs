@@ -1,0 +1,332 @@
+//! Children that die, hang, print and fork: each is contained, each error has its cause, nothing is left behind.
+
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Gateway, descendants, is_running, wait_for};
+
+/// A gateway with a misbehaving server and a good one.
+fn gateway(arguments: &[&str], limits: &str) -> Gateway {
+    let bad = Gateway::server("bad", "faulty", arguments);
+    let good = Gateway::server("good", "fixture", &["stdio"]);
+    Gateway::start(&format!("{bad}[servers.bad]\n{limits}\n{good}"))
+}
+
+/// Calls a tool of the misbehaving server and returns the error.
+fn fail(gateway: &Gateway, tool: &str, arguments: Value) -> Value {
+    let answer = gateway.call(tool, arguments);
+    let error = answer.json()["error"].clone();
+    assert!(error.is_object(), "{tool}: {}", answer.text());
+    error
+}
+
+/// The other server is not touched, and the next call of this one works.
+fn all_is_well(gateway: &Gateway) {
+    let echo = gateway.call("echo", json!({"message": "m"})).json();
+    assert_eq!(
+        echo["result"]["content"][0]["text"], "m",
+        "the other server: {echo}"
+    );
+    let ok = gateway.call("ok", json!({})).json();
+    assert_eq!(
+        ok["result"]["content"][0]["text"], "ok",
+        "the next call: {ok}"
+    );
+}
+
+#[test]
+fn a_child_that_exits_in_mid_call_is_named_with_status_and_last_words() {
+    let gateway = gateway(&[], "");
+    for (tool, arguments, status, words) in [
+        ("exit", json!({"code": 3}), "exit status 3", "about to die"),
+        ("abort", json!({}), "killed by signal 6", ""),
+    ] {
+        let error = fail(&gateway, tool, arguments);
+        let cause = &error["data"]["cause"];
+        assert_eq!(error["code"], -31003, "it may have run: {error}");
+        assert_eq!(error["data"]["retryable"], false);
+        assert_eq!(error["data"]["fault"], "backend");
+        assert_eq!(cause["status"], status);
+        assert!(
+            cause["command"]
+                .as_str()
+                .is_some_and(|command| command.ends_with("/faulty")),
+            "{error}"
+        );
+        assert!(
+            words.is_empty()
+                || cause["stderr"]
+                    .as_str()
+                    .is_some_and(|stderr| stderr.contains(words)),
+            "{error}"
+        );
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains(status) && message.contains("faulty") && message.contains(words),
+            "{message}"
+        );
+        all_is_well(&gateway);
+    }
+}
+
+#[test]
+fn a_child_that_hangs_costs_one_deadline_and_the_error_names_both_limits() {
+    let gateway = gateway(&[], "idle_timeout = \"1s\"\ntotal_timeout = \"5s\"");
+    for tool in ["hang", "garbage", "wrong_id"] {
+        let error = fail(&gateway, tool, json!({}));
+        let message = error["message"].as_str().unwrap_or_default();
+        assert_eq!(error["code"], -31002, "{error}");
+        assert!(
+            message.contains("(idle limit 1s, total limit 5s)"),
+            "{message}"
+        );
+        assert!(message.contains("/faulty"), "{message}");
+        assert!(
+            error["data"]["cause"]["status"]
+                .as_str()
+                .is_some_and(|s| s.contains("still running")),
+            "{error}"
+        );
+        if tool == "garbage" {
+            assert!(
+                message.contains("3 lines on its stdout were no MCP messages"),
+                "{message}"
+            );
+        }
+        all_is_well(&gateway);
+    }
+}
+
+#[test]
+fn signs_of_life_keep_a_slow_call_alive() {
+    let gateway = gateway(&[], "idle_timeout = \"1s\"");
+    let params = json!({"name": "progress", "arguments": {"steps": 6, "ms": 400}, "_meta": {"progressToken": "mine"}});
+    let answer = gateway.modern("/mcp", "tools/call", params);
+    let messages = answer.messages();
+    assert!(
+        messages
+            .last()
+            .is_some_and(|last| last["result"].is_object()),
+        "{}",
+        answer.text()
+    );
+    let steps = messages
+        .iter()
+        .filter(|m| m["method"] == "notifications/progress");
+    assert!(
+        steps.clone().count() >= 5
+            && steps
+                .clone()
+                .all(|m| m["params"]["progressToken"] == "mine")
+    );
+}
+
+#[test]
+fn a_child_that_floods_is_ended_and_the_error_says_why() {
+    let gateway = gateway(&[], "");
+    for (tool, what) in [
+        ("flood", "lines in a row that are no MCP messages"),
+        ("long_line", "a line of more than"),
+        ("close_stdout", "closed its stdout"),
+    ] {
+        let error = fail(&gateway, tool, json!({}));
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains(what) && message.contains("/faulty"),
+            "{tool}: {message}"
+        );
+        all_is_well(&gateway);
+    }
+}
+
+#[test]
+fn oddities_that_do_no_harm_do_no_harm() {
+    let gateway = gateway(&[], "");
+    for (tool, arguments) in [
+        ("garbage_then_answer", json!({})),
+        ("twice", json!({})),
+        ("stderr_flood", json!({})),
+        ("late", json!({"ms": 300})),
+        ("answer_then_exit", json!({})),
+    ] {
+        let answer = gateway.call(tool, arguments).json();
+        assert!(answer["result"].is_object(), "{tool}: {answer}");
+        all_is_well(&gateway);
+    }
+}
+
+#[test]
+fn a_server_that_cannot_start_says_so_and_the_others_serve() {
+    let gateway = gateway(&["--die-at-start", "7"], "");
+    let error = fail(&gateway, "ok", json!({}));
+    assert_eq!(
+        error["code"], -32602,
+        "a server that never answered has no tools: {error}"
+    );
+    let echo = gateway.call("echo", json!({"message": "m"})).json();
+    assert_eq!(echo["result"]["content"][0]["text"], "m");
+    assert_eq!(
+        gateway.get("/ready").json()["servers"],
+        json!({"bad": "down", "good": "up"})
+    );
+    wait_for("the log tells the cause", || {
+        gateway.log().contains("exit status 7")
+    });
+}
+
+#[test]
+fn a_slow_start_is_waited_for() {
+    let gateway = gateway(&["--start-delay-ms", "1500"], "");
+    all_is_well(&gateway);
+}
+
+#[test]
+fn nothing_outlives_a_sigkill_of_the_gateway() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pidfile = folder.path().join("pid");
+    let mut gateway = gateway(&["--ignore-sigterm", "--ignore-eof"], "");
+    let forked = gateway
+        .call("fork_away", json!({"pidfile": support::text(&pidfile)}))
+        .json();
+    assert!(forked["result"].is_object(), "{forked}");
+    let grandchild = || {
+        std::fs::read_to_string(&pidfile)
+            .ok()?
+            .trim()
+            .parse::<u32>()
+            .ok()
+    };
+    wait_for("the grandchild runs", || {
+        grandchild().is_some_and(is_running)
+    });
+    let mut all = descendants(gateway.child.id());
+    all.extend(grandchild());
+    assert!(
+        all.len() >= 5,
+        "two wardens, two servers and a grandchild: {all:?}"
+    );
+    gateway.child.kill().expect("killed");
+    let _ = gateway.child.wait();
+    let killed = Instant::now();
+    wait_for("every descendant is gone", || {
+        !all.iter().any(|pid| is_running(*pid))
+    });
+    // A bound of the contract: gone within two seconds.
+    assert!(
+        killed.elapsed() < Duration::from_secs(2),
+        "it took {:?}",
+        killed.elapsed()
+    );
+}
+
+#[test]
+fn nothing_outlives_a_sigkill_of_gateway_and_warden() {
+    let mut gateway = Gateway::start(&Gateway::server(
+        "bad",
+        "faulty",
+        &["--ignore-sigterm", "--ignore-eof"],
+    ));
+    let all = descendants(gateway.child.id());
+    let wardens: Vec<String> = all
+        .iter()
+        .filter(|pid| {
+            let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            name.starts_with(b"toolbus-warden")
+        })
+        .map(u32::to_string)
+        .collect();
+    assert_eq!(wardens.len(), 1, "{all:?}");
+    let killed = Command::new("kill")
+        .arg("-KILL")
+        .args(&wardens)
+        .arg(gateway.child.id().to_string())
+        .status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let _ = gateway.child.wait();
+    wait_for("the server dies with its warden", || {
+        !all.iter().any(|pid| is_running(*pid))
+    });
+}
+
+#[test]
+fn a_graceful_stop_ends_children_and_finishes_calls() {
+    let mut gateway = gateway(&["--ignore-sigterm", "--ignore-eof"], "");
+    let all = descendants(gateway.child.id());
+    let address = gateway.address;
+    let request = support::modern_request(
+        "/mcp",
+        "tools/call",
+        json!({"name": "late", "arguments": {"ms": 700}}),
+    );
+    let caller = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        stream.write_all(&request).expect("sent");
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(gateway.stop(), Some(0));
+    let answer = caller.join().expect("an answer");
+    assert!(
+        answer.contains("\"result\""),
+        "the call under way was finished: {answer}"
+    );
+    wait_for("every descendant is gone", || {
+        !all.iter().any(|pid| is_running(*pid))
+    });
+    assert_eq!(gateway.records().len(), 1);
+}
+
+#[test]
+fn a_child_gets_a_clean_environment_and_no_descriptors_of_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("show.py");
+    let seen = folder.path().join("seen.json");
+    std::fs::write(
+        &script,
+        "import json,os,sys\nfds={}\nfor n in os.listdir('/proc/self/fd'):\n    try: fds[n]=os.readlink('/proc/self/fd/'+n)\n    \
+         except OSError: pass\njson.dump({'env':dict(os.environ),'fds':fds}, open(sys.argv[1],'w'))\nsys.exit(0)\n",
+    )
+    .expect("written");
+    let config = folder.path().join("toolbus.toml");
+    let command = json!(["python3", support::text(&script), support::text(&seen)]);
+    std::fs::write(
+        &config,
+        format!(
+            "[servers.s.stdio]\ncommand = {command}\nenv = {{ MINE = \"env:PLANTED_SECRET\" }}\n"
+        ),
+    )
+    .expect("written");
+    let _ = support::command(folder.path())
+        .args(["doctor", &support::text(&config)])
+        .env("PLANTED_SECRET", "s3cret")
+        .output()
+        .expect("it runs");
+    let seen: Value =
+        serde_json::from_slice(&std::fs::read(&seen).expect("the child ran")).expect("JSON");
+    let names: Vec<&String> = seen["env"].as_object().expect("an object").keys().collect();
+    assert_eq!(seen["env"]["MINE"], "s3cret", "what is configured arrives");
+    assert!(
+        !names
+            .iter()
+            .any(|name| *name == "PLANTED_SECRET" || name.starts_with("CARGO")),
+        "{names:?}"
+    );
+    let foreign: Vec<&String> = seen["fds"]
+        .as_object()
+        .expect("an object")
+        .iter()
+        .filter(|(fd, place)| {
+            let place = place.as_str().unwrap_or_default();
+            !matches!(fd.as_str(), "0" | "1" | "2")
+                && (place.starts_with("socket:") || place.starts_with("pipe:"))
+        })
+        .map(|(fd, _)| fd)
+        .collect();
+    assert!(foreign.is_empty(), "{}", seen["fds"]);
+}
