@@ -68,5 +68,14 @@ impl Place {
 
 /// The cargo that runs us, so that a toolchain chosen with `+` is kept.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo run` tells us about our own package must not reach the next build: ring's build script watches
+    // these, and all that depends on it would be compiled again at every change between here and a shell.
+    for (name, _) in std::env::vars_os() {
+        let known = name.to_string_lossy();
+        if known.starts_with("CARGO_PKG_") || known.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }

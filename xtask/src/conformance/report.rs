@@ -126,18 +126,21 @@ impl Verdict {
     }
 }
 
+/// What the checks that did not succeed have to say.
 fn reasons(checks: &[Check]) -> Vec<String> {
     if checks.is_empty() {
         return vec!["no result: the scenario did not run".to_owned()];
     }
-    let failures = checks
-        .iter()
-        .filter(|check| check.status != "SUCCESS" && check.status != "INFO");
-    let reason = |check: &Check| {
-        let error = check.error.as_deref().unwrap_or("no reason given");
-        format!("{} {}: {error}", check.status.to_lowercase(), check.id)
-    };
-    failures.map(reason).collect()
+    let said = checks.iter().filter(|check| check.status != "SUCCESS");
+    let reasons = said.filter_map(|check| {
+        let reason = check.error.as_ref().or(check.details.message.as_ref())?;
+        Some(format!(
+            "{} {}: {reason}",
+            check.status.to_lowercase(),
+            check.id
+        ))
+    });
+    reasons.collect()
 }
 
 /// Prints the table of one requirement set.
@@ -181,13 +184,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Ending, Tally, Verdict};
-    use crate::conformance::suite::{Check, ScenarioResult};
+    use crate::conformance::suite::{Check, Details, ScenarioResult};
 
     fn result(name: &str, statuses: &[&str]) -> ScenarioResult {
         let check = |status: &&str| Check {
             id: "check".to_owned(),
             status: (*status).to_owned(),
             error: None,
+            details: Details::default(),
         };
         ScenarioResult {
             name: name.to_owned(),

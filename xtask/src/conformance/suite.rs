@@ -38,6 +38,14 @@ pub(super) struct Check {
     pub(super) status: String,
     #[serde(rename = "errorMessage")]
     pub(super) error: Option<String>,
+    #[serde(default)]
+    pub(super) details: Details,
+}
+
+/// What a check adds, of which only a word to the reader matters here.
+#[derive(Default, Deserialize)]
+pub(super) struct Details {
+    pub(super) message: Option<String>,
 }
 
 impl Suite {
