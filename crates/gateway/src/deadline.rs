@@ -95,16 +95,19 @@ mod tests {
     use toolbus_model::{CallSeed, Caller, Event, EventKind, Object, Raw, Revision, Trace};
 
     fn call() -> std::sync::Arc<Call> {
-        Call::begin(CallSeed {
-            caller: Caller::local(),
-            revision: Revision::V2026_07_28,
-            door: "test",
-            capabilities: Raw::of(&()),
-            client: None,
-            log_level: None,
-            progress_token: None,
-            trace: Trace::default(),
-        })
+        Call::begin(
+            CallSeed {
+                caller: Caller::local(),
+                revision: Revision::V2026_07_28,
+                door: "test",
+                capabilities: Raw::of(&()),
+                client: None,
+                log_level: None,
+                progress_token: None,
+                trace: Trace::default(),
+            },
+            tokio_util::sync::CancellationToken::new(),
+        )
         .0
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{
-    Backend, Call, CallId, CallSeed, Caller, Error, Event, Health, Kind, Method, Object, Offer,
+    Backend, Call, CallId, CallSeed, Caller, Error, Events, Health, Kind, Method, Object, Offer,
     Outcome, Raw, Request, ServerName,
 };
 
@@ -23,8 +23,8 @@ use crate::limits::Gate;
 use crate::metrics::{Metrics, Operation};
 use crate::policy::Policy;
 
-/// How long calls in flight may take to end when the gateway closes.
-const CLOSE_WITHIN: Duration = Duration::from_secs(8);
+/// How long cancelled calls may take to end when the gateway closes: what a back end has to stop, and a little more.
+const CLOSE_WITHIN: Duration = Duration::from_secs(6);
 
 /// How one server is treated.
 #[derive(Debug, Clone)]
@@ -95,6 +95,8 @@ pub struct Gateway {
     settled: watch::Sender<bool>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// Stops every call that is still under way.
+    cut_off: CancellationToken,
 }
 
 /// A call on its way. Dropping it tells the back end to stop.
@@ -103,7 +105,7 @@ pub struct Running {
     /// The call's id.
     pub id: CallId,
     /// Notices, until the call has ended.
-    pub events: mpsc::Receiver<Event>,
+    pub events: Events,
     /// How it ended.
     pub answer: oneshot::Receiver<Result<Outcome, Error>>,
     /// Stops the call when dropped.
@@ -123,6 +125,7 @@ impl Gateway {
             settled: watch::Sender::new(false),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
         });
         gateway.tasks.spawn(Arc::clone(&gateway).keep_catalog());
         gateway
@@ -130,7 +133,7 @@ impl Gateway {
 
     /// Takes a call and sends it on its way, as a task of its own: it ends in a record even when nobody waits any more.
     pub fn call(self: &Arc<Self>, scope: Scope, request: Request, seed: CallSeed) -> Running {
-        let (call, end) = Call::begin(seed);
+        let (call, end) = Call::begin(seed, self.cut_off.child_token());
         let (sender, answer) = oneshot::channel();
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -307,7 +310,9 @@ impl Gateway {
             return true;
         }
         let mut settled = self.settled.subscribe();
-        timeout(limit, settled.wait_for(|settled| *settled)).await.is_ok()
+        timeout(limit, settled.wait_for(|settled| *settled))
+            .await
+            .is_ok()
     }
 
     /// Every server has answered or failed once.
@@ -315,14 +320,16 @@ impl Gateway {
         *self.settled.borrow()
     }
 
-    /// Takes no more part in anything: waits for calls in flight, stops the back ends, writes the last records.
+    /// Ends everything, once the doors are closed: cancels what is still under way, so that it ends in its record,
+    /// stops the back ends, writes the last records.
     pub async fn close(&self) {
         self.tasks.close();
         self.closing.cancel();
+        self.cut_off.cancel();
         if timeout(CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 left = self.tasks.len(),
-                "calls were still in flight and are cut off"
+                "some back ends did not stop their calls"
             );
         }
         futures_util::future::join_all(self.servers.iter().map(|server| server.backend.stop()))

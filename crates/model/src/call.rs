@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -119,7 +120,8 @@ pub struct Call {
 /// The line back to a call's caller. Cheap to clone; a reader that serves many calls keeps one of each.
 #[derive(Debug, Clone)]
 pub struct Line {
-    events: mpsc::Sender<Event>,
+    /// Only for callers who asked for notices: most do not, and a channel costs more than the rest of a call's setup.
+    events: Option<mpsc::Sender<Box<Event>>>,
     log_level: Option<LogLevel>,
     wants_progress: bool,
     started: Instant,
@@ -127,25 +129,30 @@ pub struct Line {
     last_sign: Arc<AtomicU64>,
 }
 
+/// The notices of a call, on the caller's side.
+#[derive(Debug)]
+pub struct Events(Option<mpsc::Receiver<Box<Event>>>);
+
 /// The caller's end of a call: its notices, and the way to stop it.
 #[derive(Debug)]
 pub struct CallEnd {
     /// The call's id.
     pub id: CallId,
     /// Notices, until the call has ended.
-    pub events: mpsc::Receiver<Event>,
+    pub events: Events,
     /// Cancels the call.
     pub cancel: CancellationToken,
 }
 
 impl Call {
-    /// Takes a call: its two ends.
-    pub fn begin(seed: CallSeed) -> (Arc<Self>, CallEnd) {
-        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let (id, cancel) = (CallId::new(), CancellationToken::new());
+    /// Takes a call: its two ends. `cancel` stops it.
+    pub fn begin(seed: CallSeed, cancel: CancellationToken) -> (Arc<Self>, CallEnd) {
+        let wanted = seed.progress_token.is_some() || seed.log_level.is_some();
+        let (events, receiver) = wanted.then(|| mpsc::channel(EVENT_QUEUE)).unzip();
+        let id = CallId::new();
         let end = CallEnd {
             id,
-            events: receiver,
+            events: Events(receiver),
             cancel: cancel.clone(),
         };
         let started = Instant::now();
@@ -211,8 +218,25 @@ impl Line {
                     .is_some_and(|lowest| level.unwrap_or(LogLevel::Info) >= lowest)
             }
         };
-        if wanted {
-            let _ = self.events.try_send(event);
+        if let (true, Some(events)) = (wanted, &self.events) {
+            let _ = events.try_send(Box::new(event));
         }
+    }
+}
+
+impl Events {
+    /// The next notice; `None` when the call has ended. A caller who asked for none waits for ever.
+    pub async fn recv(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// [`Events::recv`] as a poll.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let events = self.0.as_mut();
+        events.map_or(Poll::Pending, |events| {
+            events
+                .poll_recv(context)
+                .map(|event| event.map(|event| *event))
+        })
     }
 }

@@ -146,14 +146,23 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The last `count` lines of `text`, joined so that they fit a one-line message.
+/// How much of a back end's last words a message shows; all of what is kept stands in the error's data.
+const LAST_WORDS: usize = 400;
+
+/// The last lines of `text`, joined so that they fit a one-line message.
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
         .collect();
-    lines[lines.len().saturating_sub(count)..].join(" | ")
+    let joined = lines[lines.len().saturating_sub(count)..].join(" | ");
+    let surplus = joined.chars().count().saturating_sub(LAST_WORDS);
+    if surplus == 0 {
+        joined
+    } else {
+        format!("…{}", joined.chars().skip(surplus).collect::<String>())
+    }
 }
 
 impl Error {

@@ -355,17 +355,27 @@ pub fn place(source: &[u8], value: &RawValue) -> Range<usize> {
     start..start + value.get().len()
 }
 
-/// Refuses text nested deeper than [`MAX_DEPTH`]. Text with few brackets passes by counting them, which costs nothing.
+/// Refuses text nested deeper than [`MAX_DEPTH`]. Text with few brackets passes by counting them, at the speed of memory.
 pub fn check_depth(text: &[u8]) -> Result<(), JsonError> {
-    let openers = text
-        .iter()
-        .filter(|byte| matches!(byte, b'{' | b'['))
-        .count();
-    if openers <= MAX_DEPTH || deepest(text) <= MAX_DEPTH {
+    if openers(text) <= MAX_DEPTH || deepest(text) <= MAX_DEPTH {
         Ok(())
     } else {
         Err(JsonError::TooDeep)
     }
+}
+
+/// How many `{` and `[` there are. Counted in bytes over short pieces, which compilers turn into vector instructions.
+fn openers(text: &[u8]) -> usize {
+    // The two differ in one bit.
+    let count = |piece: &[u8]| {
+        piece
+            .iter()
+            .map(|byte| u8::from(byte | 0x20 == b'{'))
+            .sum::<u8>()
+    };
+    text.chunks(128)
+        .map(|piece| usize::from(count(piece)))
+        .sum()
 }
 
 fn deepest(text: &[u8]) -> usize {

@@ -12,7 +12,7 @@ mod offer;
 mod outcome;
 
 pub use backend::{Backend, BoxFuture, Request};
-pub use call::{Call, CallEnd, CallSeed, Event, EventKind, Line, LogLevel, Trace};
+pub use call::{Call, CallEnd, CallSeed, Event, EventKind, Events, Line, LogLevel, Trace};
 pub use error::{Cause, Error, Fault, Kind};
 pub use json::{Object, Raw};
 pub use method::Method;

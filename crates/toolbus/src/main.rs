@@ -8,6 +8,9 @@ mod state;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Wardens are this same binary; each stays as small as it can be, so they turn off before anything is set up.
     let arguments: Vec<_> = std::env::args_os().collect();

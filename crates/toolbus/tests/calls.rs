@@ -15,7 +15,9 @@ fn fixture() -> String {
 /// The fixture's own counts of what it was asked, and of what was cancelled.
 fn counts(gateway: &Gateway) -> Value {
     let answer = gateway.call("test_counts", json!({})).json();
-    let text = answer["result"]["content"][0]["text"].as_str().expect("text");
+    let text = answer["result"]["content"][0]["text"]
+        .as_str()
+        .expect("text");
     serde_json::from_str(text).expect("JSON")
 }
 

@@ -150,12 +150,23 @@ fn oddities_that_do_no_harm_do_no_harm() {
         ("twice", json!({})),
         ("stderr_flood", json!({})),
         ("late", json!({"ms": 300})),
-        ("answer_then_exit", json!({})),
     ] {
         let answer = gateway.call(tool, arguments).json();
         assert!(answer["result"].is_object(), "{tool}: {answer}");
         all_is_well(&gateway);
     }
+}
+
+#[test]
+fn a_child_that_ends_between_calls_is_started_again() {
+    let gateway = gateway(&[], "");
+    let answer = gateway.call("answer_then_exit", json!({})).json();
+    assert!(answer["result"].is_object(), "{answer}");
+    // A call that is sent before its end is noticed may have run, and is told so.
+    wait_for("its end is noticed", || {
+        gateway.log().contains("a server process is gone")
+    });
+    all_is_well(&gateway);
 }
 
 #[test]

@@ -19,7 +19,11 @@ use super::link::{Connection, Link, Outgoing};
 use super::{HttpTarget, connect, dialect, listing};
 use crate::process::Command;
 
-/// First and longest pause between attempts to connect. They go on for ever.
+/// How long a failure to connect stands for callers: a crowd of them must not start a broken server again and again,
+/// and the first call after its repair must not wait long.
+const FAIL_FAST: Duration = Duration::from_secs(1);
+
+/// First and longest pause between our own attempts to connect. They go on for ever.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A connection that lasted this long was a good one: the next attempt starts without a pause.
@@ -104,36 +108,20 @@ impl McpServer {
     /// Keeps the offer true for as long as the server is wanted.
     async fn keep(&self) {
         loop {
-            let pause = match self.list().await {
-                Ok(freshness) => {
-                    self.rest(freshness).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(server = self.name, %error, "the server cannot be used");
-                    self.offer
-                        .send_modify(|offer| Arc::make_mut(offer).health = Health::Down(error));
-                    self.pause().await
-                }
-            };
-            // A caller may be faster than our next attempt.
-            let _ = timeout(pause, self.reconnected.notified()).await;
+            match self.list().await {
+                Ok(freshness) => self.rest(freshness).await,
+                Err(error) => self.wait_after(error).await,
+            }
         }
     }
 
-    async fn pause(&self) -> Duration {
-        let until = self
-            .attempts
-            .lock()
-            .await
-            .failed
-            .as_ref()
-            .map(|(_, until)| *until);
-        until
-            .map_or(BACKOFF.0, |until| {
-                until.saturating_duration_since(Instant::now())
-            })
-            .max(BACKOFF.0)
+    /// Says that the server is down, and waits before the next attempt; a caller may be faster.
+    async fn wait_after(&self, error: Error) {
+        tracing::warn!(server = self.name, %error, "the server cannot be used");
+        let pause = self.attempts.lock().await.next_pause();
+        self.offer
+            .send_modify(|offer| Arc::make_mut(offer).health = Health::Down(error));
+        let _ = timeout(pause, self.reconnected.notified()).await;
     }
 
     async fn list(&self) -> Result<Freshness, Error> {
@@ -146,9 +134,16 @@ impl McpServer {
                     .into(),
             )
         };
-        let offer = timeout(LIST_WITHIN, listing::read(&connection, &self.ids))
-            .await
-            .map_err(late)??;
+        let read = timeout(LIST_WITHIN, listing::read(&connection, &self.ids)).await;
+        let offer = read.map_err(late).flatten().inspect_err(|_| {
+            // A URL may lead to another server by now, of another era or without our session.
+            if matches!(connection.link, Link::Http(_)) {
+                self.forget(&connection);
+            }
+        })?;
+        if matches!(connection.link, Link::Http(_)) {
+            self.attempts.lock().await.failures = 0;
+        }
         let headers = offer.tools.iter().filter_map(|tool| {
             let headers = ParamHeaders::of_tool(&tool.definition)
                 .ok()
@@ -188,19 +183,16 @@ impl McpServer {
     /// A server that falls again and again is not restarted in a hurry.
     async fn lost(&self, error: Error) {
         let mut attempts = self.attempts.lock().await;
-        if attempts
+        let was_steady = attempts
             .since
             .take()
-            .is_some_and(|since| since.elapsed() < STEADY)
-        {
-            let pause = attempts.next_pause();
-            drop(attempts);
-            self.offer
-                .send_modify(|offer| Arc::make_mut(offer).health = Health::Down(error));
-            let _ = timeout(pause, self.reconnected.notified()).await;
-        } else {
+            .is_none_or(|since| since.elapsed() >= STEADY);
+        if was_steady {
             attempts.failures = 0;
+            return;
         }
+        drop(attempts);
+        self.wait_after(error).await;
     }
 
     /// The open connection, or a new one.
@@ -246,8 +238,7 @@ impl McpServer {
             Err(error) => {
                 // It may have been replaced by one of another era.
                 attempts.era = None;
-                let pause = attempts.next_pause();
-                attempts.failed = Some((error.clone(), Instant::now() + pause));
+                attempts.failed = Some((error.clone(), Instant::now() + FAIL_FAST));
                 Err(error)
             }
         }
@@ -337,7 +328,7 @@ impl McpServer {
 }
 
 impl Attempts {
-    /// Twice as long each time.
+    /// How long to wait before the next attempt of our own; twice as long each time.
     fn next_pause(&mut self) -> Duration {
         let pause = BACKOFF
             .0
