@@ -8,6 +8,7 @@ mod dialect;
 mod http;
 mod link;
 mod listing;
+mod outgoing;
 mod server;
 mod stdio;
 

@@ -183,13 +183,7 @@ mod tests {
             );
         }
         assert!(access.check_place(&HeaderMap::new()).is_err());
-        assert!(
-            access
-                .check_place(&headers(&[("host", "localhost"), ("host", "localhost")]))
-                .is_ok()
-        );
-        let mut twice = headers(&[("host", "localhost")]);
-        twice.append(HOST, "evil".parse().expect("a value"));
+        let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
         assert!(access.check_place(&twice).is_err());
     }
 

@@ -9,10 +9,10 @@ use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Object, Revision};
 use toolbus_protocol::{meta, write};
 
-use super::dialect::{own_body, quoted, us};
+use super::dialect::{quoted, us};
 use super::http::{Failure, HttpLink, HttpTarget};
-use super::link::{Connection, Link, Outgoing, Peer};
-use super::server::Ids;
+use super::link::{Connection, Link, Peer};
+use super::outgoing::{Ids, Outgoing};
 use super::stdio::Process;
 use crate::process::Command;
 
@@ -85,7 +85,7 @@ async fn finish(process: Arc<Process>, opened: Result<Peer, Error>) -> Result<Co
 
 /// Asks `server/discover`; with no answer in time also `initialize`. The first good answer decides.
 async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
-    let discover = process.exchange(discover(ids.next()));
+    let discover = process.exchange(discover(ids));
     tokio::pin!(discover);
     let first = match timeout(PATIENCE, &mut discover).await {
         Ok(answer) => answer,
@@ -102,7 +102,7 @@ async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
 }
 
 async fn initialize_stdio(process: &Process, ids: &Ids) -> Result<Peer, Error> {
-    let result = process.exchange(initialize(ids.next())).await?;
+    let result = process.exchange(initialize(ids)).await?;
     process.send(initialized()).await?;
     opened(&result)
 }
@@ -115,7 +115,7 @@ pub(super) async fn http(
 ) -> Result<Connection, Error> {
     let link = HttpLink::new(target.clone())?;
     if known != Some(Era::Legacy) {
-        match bounded(&link, link.open(discover(ids.next()))).await {
+        match bounded(&link, link.open(discover(ids))).await {
             Ok((result, _)) => {
                 return Ok(Connection {
                     peer: discovered(&result),
@@ -126,7 +126,7 @@ pub(super) async fn http(
             Err(_) => {}
         }
     }
-    let (result, session) = match bounded(&link, link.open(initialize(ids.next()))).await {
+    let (result, session) = match bounded(&link, link.open(initialize(ids))).await {
         Ok(opened) => opened,
         Err(Failure {
             status: Some(status),
@@ -196,28 +196,11 @@ fn is_older_servers(failure: &Failure) -> bool {
     }
 }
 
-fn outgoing(id: u64, revision: Revision, method: &'static str, body: Vec<u8>) -> Outgoing<'static> {
-    Outgoing {
-        id,
-        revision,
-        method,
-        target: None,
-        headers: Vec::new(),
-        body,
-        line: None,
-    }
+fn discover(ids: &Ids) -> Outgoing<'static> {
+    Outgoing::own(ids, MODERN, "server/discover", &[])
 }
 
-fn discover(id: u64) -> Outgoing<'static> {
-    outgoing(
-        id,
-        MODERN,
-        "server/discover",
-        own_body(MODERN, id, "server/discover", &[]),
-    )
-}
-
-fn initialize(id: u64) -> Outgoing<'static> {
+fn initialize(ids: &Ids) -> Outgoing<'static> {
     let revision = Revision::NEWEST_LEGACY;
     let (version, us) = (quoted(revision.as_str()), us());
     // No capabilities: what a server may ask of a client is carried only where the caller can be asked.
@@ -226,12 +209,7 @@ fn initialize(id: u64) -> Outgoing<'static> {
         ("capabilities", Edit::Put(b"{}")),
         ("clientInfo", Edit::Put(us.bytes())),
     ];
-    outgoing(
-        id,
-        revision,
-        "initialize",
-        own_body(revision, id, "initialize", &members),
-    )
+    Outgoing::own(ids, revision, "initialize", &members)
 }
 
 fn initialized() -> Vec<u8> {

@@ -17,8 +17,7 @@ use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Revision};
 use toolbus_protocol::gather::Gather;
 use toolbus_protocol::{Message, headers, sse};
 
-use super::link::{MAX_MESSAGE, Outgoing};
-use super::stdio::answer_server;
+use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
 
 /// How long an idle connection is kept. Common servers close theirs after five seconds; a request sent into that
 /// moment would be lost with an unknown outcome.

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
-use toolbus_model::{Cause, Error, Freshness, Line, Object, Raw, Revision};
+use toolbus_model::{Cause, Error, Freshness, Object, Raw, Revision};
 
 use super::http::HttpLink;
+use super::outgoing::Outgoing;
 use super::stdio::Process;
-
-/// The largest message that a server may send: four times what callers may send.
-pub(super) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
 
 /// What a server said of itself.
 #[derive(Debug, Clone)]
@@ -19,22 +16,6 @@ pub(super) struct Peer {
     pub(super) capabilities: Object,
     pub(super) info: Option<Raw>,
     pub(super) instructions: Option<String>,
-}
-
-/// A request on its way to a server.
-#[derive(Debug)]
-pub(super) struct Outgoing<'a> {
-    /// Never used before towards this server, on whichever connection.
-    pub(super) id: u64,
-    pub(super) revision: Revision,
-    pub(super) method: &'a str,
-    /// What it is for, where the method names something.
-    pub(super) target: Option<&'a str>,
-    /// Arguments that travel in headers as well.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Vec<u8>,
-    /// The way back to the caller, for notices.
-    pub(super) line: Option<&'a Line>,
 }
 
 /// A server that can be asked.

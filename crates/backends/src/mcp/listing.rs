@@ -5,9 +5,8 @@ use toolbus_model::json::Edit;
 use toolbus_model::{Error, Freshness, Health, Item, Object, Offer};
 use toolbus_protocol::params::ParamHeaders;
 
-use super::dialect::own_body;
-use super::link::{Connection, Link, Outgoing, freshness};
-use super::server::Ids;
+use super::link::{Connection, Link, freshness};
+use super::outgoing::{Ids, Outgoing};
 
 /// Entries of one list that are taken from one server. Ten times the largest catalog we heard of.
 const MAX_ITEMS: usize = 100_000;
@@ -121,21 +120,11 @@ async fn page(
     method: &'static str,
     cursor: Option<&toolbus_model::Raw>,
 ) -> Result<Object, Error> {
-    let (id, revision) = (ids.next(), connection.peer.revision);
     let members: Vec<_> = cursor
         .map(|cursor| ("cursor", Edit::Put(cursor.bytes())))
         .into_iter()
         .collect();
-    let body = own_body(revision, id, method, &members);
-    let outgoing = Outgoing {
-        id,
-        revision,
-        method,
-        target: None,
-        headers: Vec::new(),
-        body,
-        line: None,
-    };
+    let outgoing = Outgoing::own(ids, connection.peer.revision, method, &members);
     connection.link.exchange(outgoing).await
 }
 

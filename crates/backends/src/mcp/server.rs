@@ -1,7 +1,6 @@
 //! A server as a back end: connected when needed, listed when it changes, restarted when it falls.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use toolbus_model::{
 };
 use toolbus_protocol::params::ParamHeaders;
 
-use super::link::{Connection, Link, Outgoing};
+use super::link::{Connection, Link};
+use super::outgoing::{Ids, Outgoing};
 use super::{HttpTarget, connect, dialect, listing};
 use crate::process::Command;
 
@@ -45,16 +45,6 @@ pub enum Target {
     Stdio(Command),
     /// At a URL.
     Http(HttpTarget),
-}
-
-/// Request ids, never used twice towards one server.
-#[derive(Debug, Default)]
-pub(super) struct Ids(AtomicU64);
-
-impl Ids {
-    pub(super) fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
-    }
 }
 
 /// An existing MCP server.

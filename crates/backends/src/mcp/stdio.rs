@@ -11,11 +11,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Raw};
+use toolbus_model::{Cause, Error, Event, EventKind, Line, Object};
 use toolbus_protocol::lines::{Lines, frame};
-use toolbus_protocol::{Envelope, Message, Reply, meta, write};
+use toolbus_protocol::{Envelope, Message, Reply, meta};
 
-use super::link::{MAX_MESSAGE, Outgoing};
+use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
 use crate::process::{Child, Command, Ended, Tail};
 
 /// Messages waiting for a child that does not read. More callers wait in their own calls.
@@ -331,19 +331,6 @@ impl Process {
                 .answer
                 .send(Err(Error::OutcomeUnknown(cause.clone().into())));
         }
-    }
-}
-
-/// Our answer to a server's own request.
-pub(super) fn answer_server(id: &Raw, method: &str) -> Vec<u8> {
-    match method {
-        "ping" => write::result(id, |out| out.extend_from_slice(b"{}"), 2),
-        _ => write::error(
-            Some(id),
-            -32601,
-            &format!("Method not found: {method}"),
-            None,
-        ),
     }
 }
 

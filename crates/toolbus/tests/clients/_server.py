@@ -12,6 +12,7 @@ import os
 import random
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -60,6 +61,13 @@ def furnish(server, Context, ToolError, name: str) -> None:
                     raise ToolError("nobody heard of step 1 while the tool was running")
                 await asyncio.sleep(0.01)
         return f"counted to {steps}"
+
+    @server.tool()
+    async def log(words: str, ctx: Context) -> str:
+        """Log a line at two levels."""
+        await ctx.debug(f"debug {words}")
+        await ctx.warning(f"warning {words}")
+        return "logged"
 
     @server.tool()
     def fail(reason: str) -> str:
@@ -118,10 +126,13 @@ def with_fastmcp(name: str):
 
 
 def with_mcp(name: str):
+    from mcp import MCPDeprecationWarning
     from mcp.server import MCPServer
     from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ToolError
 
+    # Log messages are deprecated since 2026-07-28, and must still be carried.
+    warnings.simplefilter("ignore", MCPDeprecationWarning)
     server = MCPServer(name, version="1", log_level="WARNING")
     furnish(server, Context, ToolError, name)
     return server

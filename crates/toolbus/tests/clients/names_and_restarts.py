@@ -1,5 +1,6 @@
 """Two servers with the same names; servers that are killed while clients are connected; what children may see."""
 
+import json
 import os
 import signal
 import urllib.parse
@@ -27,6 +28,17 @@ async def who(client: Client, tool: str = "who") -> tuple[str, int]:
     return seen["name"], int(seen["pid"])
 
 
+async def who_soon(client: Client) -> int | None:
+    """The process, once the pause is over that the gateway makes after failing to connect."""
+    with anyio.move_on_after(5):
+        while True:
+            try:
+                return (await who(client))[1]
+            except MCPError:
+                await anyio.sleep(0.1)
+    return None
+
+
 async def same_names(checks: Checks, gateway: Gateway, mode: str) -> None:
     async with Client(gateway.url, mode=mode) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
@@ -34,24 +46,37 @@ async def same_names(checks: Checks, gateway: Gateway, mode: str) -> None:
         checks.equal(f"{mode}: no name is there twice", len(names), len(set(names)))
         checks.equal(f"{mode}: the first server keeps the name", (await who(client))[0], "left")
         checks.equal(f"{mode}: the other has its own in front", (await who(client, "right_who"))[0], "right")
-        checks.equal(f"{mode}: the list is the same again", [tool.name for tool in (await client.list_tools(cache_mode="refresh")).tools], names)
+        again = [tool.name for tool in (await client.list_tools(cache_mode="refresh")).tools]
+        checks.equal(f"{mode}: the list is the same again", again, names)
     async with Client(gateway.server_url("right"), mode=mode) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         checks.that(f"{mode}: alone, the other has its own names", "who" in names and "right_who" not in names, names)
         checks.equal(f"{mode}: and answers to them", (await who(client))[0], "right")
-    asked = [(r["asked"], r["server"], r["name"]) for r in gateway.records()[-3:]]
+
+    def asked() -> list[tuple]:
+        return [(record["asked"], record["server"], record["name"]) for record in gateway.records()[-3:]]
+
     expected = [("who", "left", "who"), ("right_who", "right", "who"), ("who", "right", "who")]
-    checks.equal(f"{mode}: the audit says which server it was", asked, expected)
+    # Records are written some milliseconds after the answer.
+    eventually(lambda: asked() == expected, within=5)
+    checks.equal(f"{mode}: the audit says which server it was", asked(), expected)
 
 
 async def killed_between_calls(checks: Checks, gateway: Gateway, mode: str) -> None:
     """The session of the client goes on, and so does the other server."""
     async with Client(gateway.url, mode=mode) as client:
         (_, first), (_, other) = await who(client), await who(client, "right_who")
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: not is_running(first), within=5)
-        name, second = await who(client)
-        checks.that(f"{mode}: a server killed between calls is back at the next call", (name, second != first) == ("left", True), (name, first, second))
+        # More than once, because what comes right after a death can go either way.
+        for time in ("once", "twice", "three times", "four times"):
+            os.kill(first, signal.SIGKILL)
+            eventually(lambda: not is_running(first), within=5)
+            try:
+                name, second = await who(client)
+            except MCPError as error:
+                name, second = str(error), first
+            back = name == "left" and second != first
+            checks.that(f"{mode}: killed {time} between calls, it is back at the next call", back, (name, first, second))
+            _, first = await who(client)
         checks.equal(f"{mode}: the other server is not touched", await who(client, "right_who"), ("right", other))
 
 
@@ -71,21 +96,23 @@ async def killed_in_mid_call(checks: Checks, gateway: Gateway, mode: str) -> Non
             tasks.start_soon(wait)
             await anyio.sleep(0.5)
             os.kill(first, signal.SIGKILL)
-        error = errors[0] if errors else None
-        checks.that(f"{mode}: a call whose server is killed is error -31003", error is not None and error.code == -31003, error)
-        cause = error.data["cause"] if error is not None and error.data else {}
-        checks.equal(f"{mode}: its cause is how the process ended", cause.get("status"), "killed by signal 9")
-        checks.that(f"{mode}: and its command", "_server.py fastmcp stdio left" in str(cause.get("command")), cause)
-        checks.equal(f"{mode}: it must not be sent again blindly", error is not None and error.data["retryable"], False)
+        codes = [error.code for error in errors]
+        checks.equal(f"{mode}: a call whose server is killed is error -31003", codes, [-31003])
+        data = errors[0].data if errors else {}
+        checks.equal(f"{mode}: its cause is how the process ended", data["cause"]["status"], "killed by signal 9")
+        checks.that(f"{mode}: and its command", "_server.py fastmcp stdio left" in data["cause"]["command"], data)
+        checks.equal(f"{mode}: it is not one to send again", data["retryable"], False)
         name, second = await who(client)
-        checks.that(f"{mode}: the next call works", (name, second != first) == ("left", True), (name, first, second))
+        back = name == "left" and second != first
+        checks.that(f"{mode}: the next call works", back, (name, first, second))
 
 
 async def an_http_server_that_goes_and_comes(checks: Checks, folder: Path, mode: str) -> None:
-    first = python_http("web", "mcp", folder)
-    port = urllib.parse.urlsplit(first.url).port
-    try:
-        with Gateway(checks, folder / f"web-{mode}", http_server("web", first.url) + python_server("right", "mcp")) as gateway:
+    """Its clients stay connected meanwhile."""
+    with python_http("web", "mcp", folder) as first:
+        port = urllib.parse.urlsplit(first.url).port
+        servers = http_server("web", first.url) + python_server("right", "mcp")
+        with Gateway(checks, folder / f"web-{mode}", servers) as gateway:
             async with Client(gateway.url, mode=mode) as client:
                 checks.equal(f"{mode}: a server on HTTP", (await who(client))[1], first.child.pid)
                 first.kill()
@@ -96,20 +123,12 @@ async def an_http_server_that_goes_and_comes(checks: Checks, folder: Path, mode:
                 checks.equal(f"{mode}: while it is away, its tools are known but not available", seen, (-31001, True))
                 checks.equal(f"{mode}: the others are there", (await who(client, "right_who"))[0], "right")
                 with python_http("web", "mcp", folder, port) as second:
-                    # The gateway does not try at once after a failure, but soon.
-                    seen = None
-                    with anyio.move_on_after(5):
-                        while seen is None:
-                            try:
-                                seen = (await who(client))[1]
-                            except MCPError:
-                                await anyio.sleep(0.1)
+                    seen = await who_soon(client)
                     checks.equal(f"{mode}: when it is back, calls reach it again", seen, second.child.pid)
                 # And once more, without a call in between that could tell the gateway.
                 with python_http("web", "mcp", folder, port) as third:
-                    checks.equal(f"{mode}: a new process in its place serves the next call", (await who(client))[1], third.child.pid)
-    finally:
-        first.kill()
+                    seen = (await who(client))[1]
+                    checks.equal(f"{mode}: a new process in its place has the next call", seen, third.child.pid)
 
 
 async def environment(checks: Checks, folder: Path) -> None:
@@ -119,9 +138,11 @@ async def environment(checks: Checks, folder: Path) -> None:
     with Gateway(checks, folder / "environment", section, env) as gateway:
         async with Client(gateway.url) as client:
             text = (await client.call_tool("get-env")).content[0].text
-    checks.that("a child gets the variables of its section", '"GIVEN": "in the file"' in text and '"TAKEN": "secret-1"' in text, text)
-    checks.that("and no others of the gateway", "OF_THE_GATEWAY" not in text and "secret-2" not in text, text)
-    checks.that("but PATH and HOME", '"PATH"' in text and '"HOME"' in text, text)
+    seen = json.loads(text)
+    given = (seen.get("GIVEN"), seen.get("TAKEN"))
+    checks.equal("a child gets the variables of its section", given, ("in the file", "secret-1"))
+    checks.that("and PATH and HOME", {"PATH", "HOME"} <= seen.keys(), seen)
+    checks.that("and nothing else of the gateway's", "OF_THE_GATEWAY" not in seen and "secret-2" not in text, seen)
 
 
 async def main(checks: Checks, folder: Path) -> None:

@@ -32,7 +32,7 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client
 # the first server keeps them.
 PREFIXES = {"fast": "", "plain": "plain_", "web": "web_"}
 
-TOOLS = ["add", "weather", "count", "fail", "wait", "measure", "long", "who"]
+TOOLS = ["add", "weather", "count", "log", "fail", "wait", "measure", "long", "who"]
 
 # Calls whose results must arrive as the server gives them, the failures of tools included.
 SAMPLES = [

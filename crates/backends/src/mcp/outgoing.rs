@@ -1,0 +1,74 @@
+//! What goes to a server: requests with ids that are never used twice, and answers to its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderName, HeaderValue};
+use toolbus_model::json::Edit;
+use toolbus_model::{Line, Raw, Revision};
+use toolbus_protocol::write;
+
+use super::dialect::own_body;
+
+/// The largest message that a server may send: four times what callers may send.
+pub(super) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
+
+/// Request ids, never used twice towards one server.
+#[derive(Debug, Default)]
+pub(super) struct Ids(AtomicU64);
+
+impl Ids {
+    pub(super) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A request on its way to a server.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    /// Never used before towards this server, on whichever connection.
+    pub(super) id: u64,
+    pub(super) revision: Revision,
+    pub(super) method: &'a str,
+    /// What it is for, where the method names something.
+    pub(super) target: Option<&'a str>,
+    /// Arguments that travel in headers as well.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Vec<u8>,
+    /// The way back to the caller, for notices.
+    pub(super) line: Option<&'a Line>,
+}
+
+impl Outgoing<'static> {
+    /// A request of our own, with these members in `params`.
+    pub(super) fn own(
+        ids: &Ids,
+        revision: Revision,
+        method: &'static str,
+        members: &[(&str, Edit<'_>)],
+    ) -> Self {
+        let id = ids.next();
+        let body = own_body(revision, id, method, members);
+        Self {
+            id,
+            revision,
+            method,
+            target: None,
+            headers: Vec::new(),
+            body,
+            line: None,
+        }
+    }
+}
+
+/// Our answer to a server's own request.
+pub(super) fn answer_server(id: &Raw, method: &str) -> Vec<u8> {
+    match method {
+        "ping" => write::result(id, |out| out.extend_from_slice(b"{}"), 2),
+        _ => write::error(
+            Some(id),
+            -32601,
+            &format!("Method not found: {method}"),
+            None,
+        ),
+    }
+}
