@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod demo;
 mod gateway;
 mod http;
 mod place;
@@ -32,6 +33,8 @@ struct Cli {
 enum Chore {
     /// Install what tests and demo run against: the Python clients in .venv, Node and its tools in .tools
     Setup,
+    /// Show the main job: two real servers behind toolbus, called by a real client in both eras
+    Demo,
     /// Run everything that CI runs, and time each step
     Test,
     /// Check licences, duplicates, sources, the size of the tree, and the look of the files
@@ -56,6 +59,7 @@ fn chore(chore: Chore) -> Result<()> {
     let place = Place::find()?;
     match chore {
         Chore::Setup => setup::setup(&place),
+        Chore::Demo => demo::demo(&place),
         Chore::Test => test::test(&place),
         Chore::Tidy => nothing_failed("tidy", tidy::tidy(&place)?.failed),
         Chore::Conformance(options) => nothing_failed(

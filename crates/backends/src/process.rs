@@ -13,4 +13,5 @@ mod tail;
 pub mod warden;
 
 pub use spawn::{Child, Command, Ended};
+pub(crate) use spawn::{Streams, Unread};
 pub use tail::Tail;

@@ -245,6 +245,8 @@ impl McpServer {
             match error {
                 // The server does not know the session, so it has run nothing: the request goes again in a new one.
                 Error::SessionUnknown if again => self.forget(&connection),
+                // The process ended before it had read the request: another one gets it.
+                Error::Unavailable(_) if again && !connection.link.is_alive() => {}
                 // Our headers went by an old definition of the tool. It was refused before anything ran.
                 Error::Upstream { code: -32020, .. } if again => drop(self.list().await),
                 Error::SessionUnknown => {

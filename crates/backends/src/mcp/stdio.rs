@@ -1,12 +1,13 @@
 //! A server as a child process: one message per line on its stdin and stdout.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::ChildStdin;
+use tokio::net::unix::pipe::Sender;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use toolbus_protocol::lines::{Lines, frame};
 use toolbus_protocol::{Envelope, Message, Reply, meta};
 
 use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
-use crate::process::{Child, Command, Ended, Tail};
+use crate::process::{Child, Command, Ended, Streams, Tail, Unread};
 
 /// Messages waiting for a child that does not read. More callers wait in their own calls.
 const OUTBOX: usize = 64;
@@ -34,7 +35,9 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Process {
     command: Arc<str>,
-    outbox: mpsc::Sender<Vec<u8>>,
+    outbox: mpsc::Sender<Letter>,
+    /// Bytes written to the child's stdin.
+    written: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiter>>,
     garbage: Mutex<Garbage>,
     stderr: Tail,
@@ -47,6 +50,15 @@ pub(super) struct Process {
 struct Waiter {
     answer: oneshot::Sender<Result<Object, Error>>,
     line: Option<Line>,
+    /// Where its request ends in all that is written to the child; none while it waits to be written.
+    ends_at: Option<u64>,
+}
+
+/// A message on its way to the child, with its id where it is a request.
+#[derive(Debug)]
+struct Letter {
+    id: Option<u64>,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -68,11 +80,18 @@ impl Process {
             };
             Error::Unavailable(cause.into())
         };
-        let (child, (stdin, stdout, stderr)) = command.start().await.map_err(failed)?;
+        let (child, streams) = command.start().await.map_err(failed)?;
+        let Streams {
+            stdin,
+            stdout,
+            stderr,
+            unread,
+        } = streams;
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let process = Arc::new(Self {
             command: shown,
             outbox,
+            written: AtomicU64::new(0),
             waiting: Mutex::default(),
             garbage: Mutex::default(),
             stderr: Tail::default(),
@@ -80,7 +99,8 @@ impl Process {
             closing: CancellationToken::new(),
             ended: watch::Sender::new(None),
         });
-        tasks.spawn(write_all(stdin, messages, process.closing.clone()));
+        let writer = Arc::clone(&process);
+        tasks.spawn(async move { writer.write_all(stdin, messages).await });
         let words = tasks.spawn(listen(
             stderr,
             process.stderr.clone(),
@@ -90,7 +110,7 @@ impl Process {
         tasks.spawn(async move {
             let (what, ended) = run.read_all(child, stdout).await;
             let _ = timeout(LAST_WORDS, words).await;
-            run.bury(what, &ended);
+            run.bury(what, &ended, &unread);
         });
         Ok(process)
     }
@@ -101,6 +121,7 @@ impl Process {
         let waiter = Waiter {
             answer: sender,
             line: outgoing.line.cloned(),
+            ends_at: None,
         };
         self.waiting().insert(outgoing.id, waiter);
         // Whatever ends this wait, nobody must stay in the table.
@@ -108,7 +129,13 @@ impl Process {
             process: self,
             id: outgoing.id,
         };
-        self.send(outgoing.body).await?;
+        // Whoever is in the table before the end is told of it; who comes later has to look.
+        if self.has_ended() {
+            return Err(Error::Unavailable(
+                self.cause("the server has ended").into(),
+            ));
+        }
+        self.post(Some(outgoing.id), outgoing.body).await?;
         match answer.await {
             Ok(answer) => answer,
             Err(_) => Err(Error::OutcomeUnknown(
@@ -117,10 +144,41 @@ impl Process {
         }
     }
 
-    /// Sends a message.
+    /// Sends a notification.
     pub(super) async fn send(&self, body: Vec<u8>) -> Result<(), Error> {
+        self.post(None, body).await
+    }
+
+    async fn post(&self, id: Option<u64>, body: Vec<u8>) -> Result<(), Error> {
         let gone = |_| Error::Unavailable(self.cause("the server has ended").into());
-        self.outbox.send(frame(body)).await.map_err(gone)
+        self.outbox
+            .send(Letter {
+                id,
+                bytes: frame(body),
+            })
+            .await
+            .map_err(gone)
+    }
+
+    async fn write_all(&self, mut stdin: Sender, mut letters: mpsc::Receiver<Letter>) {
+        while let Some(Some(letter)) = self.closing.run_until_cancelled(letters.recv()).await {
+            let mut rest = &letter.bytes[..];
+            let ends_at = self.written.load(Ordering::Relaxed) + rest.len() as u64;
+            if let Some(id) = letter.id {
+                self.waiting()
+                    .entry(id)
+                    .and_modify(|waiter| waiter.ends_at = Some(ends_at));
+            }
+            while !rest.is_empty() {
+                // A child that has closed its stdin is noticed where it is read.
+                let Some(Ok(count)) = self.closing.run_until_cancelled(stdin.write(rest)).await
+                else {
+                    return;
+                };
+                self.written.fetch_add(count as u64, Ordering::Relaxed);
+                rest = &rest[count..];
+            }
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -311,11 +369,14 @@ impl Process {
         let Some(id) = &envelope.id else { return };
         let reply = answer_server(id, &envelope.method);
         // A full outbox belongs to a child that does not read; it will miss this answer too.
-        let _ = self.outbox.try_send(frame(reply));
+        let _ = self.outbox.try_send(Letter {
+            id: None,
+            bytes: frame(reply),
+        });
     }
 
-    /// Everyone who waits learns what happened.
-    fn bury(&self, what: String, ended: &Ended) {
+    /// Everyone who waits learns what happened. A request of which the child has not read all cannot have run.
+    fn bury(&self, what: String, ended: &Ended, unread: &Unread) {
         let cause = Cause {
             what,
             command: Some(Arc::clone(&self.command)),
@@ -326,10 +387,16 @@ impl Process {
         tracing::info!(%cause, "a server process is gone");
         self.closing.cancel();
         self.ended.send_replace(Some(cause.clone()));
+        let read = self
+            .written
+            .load(Ordering::Relaxed)
+            .saturating_sub(unread.bytes());
         for (_, waiter) in self.waiting().drain() {
-            let _ = waiter
-                .answer
-                .send(Err(Error::OutcomeUnknown(cause.clone().into())));
+            let error = match waiter.ends_at {
+                Some(ends_at) if ends_at <= read => Error::OutcomeUnknown(cause.clone().into()),
+                _ => Error::Unavailable(cause.clone().into()),
+            };
+            let _ = waiter.answer.send(Err(error));
         }
     }
 }
@@ -342,20 +409,6 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.process.waiting().remove(&self.id);
-    }
-}
-
-async fn write_all(
-    mut stdin: ChildStdin,
-    mut messages: mpsc::Receiver<Vec<u8>>,
-    closing: CancellationToken,
-) {
-    while let Some(Some(message)) = closing.run_until_cancelled(messages.recv()).await {
-        // A child that has closed its stdin is noticed where it is read.
-        let written = closing.run_until_cancelled(stdin.write_all(&message)).await;
-        if !matches!(written, Some(Ok(()))) {
-            return;
-        }
     }
 }
 

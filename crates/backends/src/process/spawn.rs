@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::net::unix::pipe::Sender;
+use tokio::process::{ChildStderr, ChildStdout};
 
 use super::raw;
 
@@ -94,7 +95,27 @@ pub struct Child {
 }
 
 /// The pipes to a child.
-pub(crate) type Streams = (ChildStdin, ChildStdout, ChildStderr);
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pub(crate) stdin: Sender,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+    /// What the child has not read of its stdin.
+    pub(crate) unread: Unread,
+}
+
+/// Our own hold on the read end of a child's stdin. Nothing is ever read through it; it tells, once the child and all
+/// its descendants are gone, how much of what was written nobody has read.
+#[derive(Debug)]
+pub(crate) struct Unread(PipeReader);
+
+impl Unread {
+    /// Bytes that were written and not read.
+    pub(crate) fn bytes(&self) -> u64 {
+        // Without an answer everything counts as read, which claims nothing.
+        rustix::io::ioctl_fionread(&self.0).unwrap_or(0)
+    }
+}
 
 impl Command {
     /// Starts the command under a warden.
@@ -114,8 +135,9 @@ impl Command {
         }
         // A group of its own: a Ctrl-C at our terminal is ours to handle.
         command.process_group(0);
+        let (unread, stdin) = io::pipe()?;
         command
-            .stdin(Stdio::piped())
+            .stdin(unread.try_clone()?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         raw::inherit(&mut command, &theirs);
@@ -124,11 +146,12 @@ impl Command {
             .map_err(|error| self.explain(error))?;
         drop(theirs);
         let lost = || io::Error::other("a warden without pipes");
-        let streams = (
-            warden.stdin.take().ok_or_else(lost)?,
-            warden.stdout.take().ok_or_else(lost)?,
-            warden.stderr.take().ok_or_else(lost)?,
-        );
+        let streams = Streams {
+            stdin: Sender::from_owned_fd(OwnedFd::from(stdin))?,
+            stdout: warden.stdout.take().ok_or_else(lost)?,
+            stderr: warden.stderr.take().ok_or_else(lost)?,
+            unread: Unread(unread),
+        };
         let mut news = BufReader::new(UnixStream::from_std(ours)?).lines();
         let first = tokio::time::timeout(START_WITHIN, news.next_line()).await;
         match first.map_err(|_| io::Error::other("its warden did not start in time"))?? {

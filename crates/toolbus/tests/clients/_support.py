@@ -153,14 +153,16 @@ def python_http(name: str, package: str, folder: Path, port: int = 0) -> Process
 class Gateway(Process):
     """`toolbus up` with these servers; when it is left, it must end well, with all that it started."""
 
-    def __init__(self, checks: Checks, folder: Path, servers: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, checks: Checks, folder: Path, servers: str, env: dict[str, str] | None = None, wait: bool = True
+    ) -> None:
         self.checks, self.folder = checks, folder
         folder.mkdir(exist_ok=True)
         config = folder / "up.toml"
         config.write_text(f'[gateway]\nlisten = "127.0.0.1:0"\n\n{servers}')
         environment = {"XDG_STATE_HOME": str(folder), **(env or {})}
         super().__init__([TOOLBUS, "up", str(config)], folder, "up", environment)
-        if not eventually(self.is_ready):
+        if wait and not eventually(self.is_ready):
             self.kill()
             raise RuntimeError(f"the gateway was not ready in time; {self.last_words()}")
 

@@ -1,4 +1,6 @@
-"""Two servers with the same names; servers that are killed while clients are connected; what children may see."""
+"""Two servers with the same names; servers that are killed while clients are connected, or still start when the first
+client comes; what children may see of the gateway's environment.
+"""
 
 import json
 import os
@@ -75,7 +77,7 @@ async def killed_between_calls(checks: Checks, gateway: Gateway, mode: str) -> N
             except MCPError as error:
                 name, second = str(error), first
             back = name == "left" and second != first
-            checks.that(f"{mode}: killed {time} between calls, it is back at the next call", back, (name, first, second))
+            checks.that(f"{mode}: killed {time} between calls, it has the next one", back, (name, first, second))
             _, first = await who(client)
         checks.equal(f"{mode}: the other server is not touched", await who(client, "right_who"), ("right", other))
 
@@ -100,7 +102,7 @@ async def killed_in_mid_call(checks: Checks, gateway: Gateway, mode: str) -> Non
         checks.equal(f"{mode}: a call whose server is killed is error -31003", codes, [-31003])
         data = errors[0].data if errors else {}
         checks.equal(f"{mode}: its cause is how the process ended", data["cause"]["status"], "killed by signal 9")
-        checks.that(f"{mode}: and its command", "_server.py fastmcp stdio left" in data["cause"]["command"], data)
+        checks.that(f"{mode}: and its command", "_server.py mcp stdio left" in data["cause"]["command"], data)
         checks.equal(f"{mode}: it is not one to send again", data["retryable"], False)
         name, second = await who(client)
         back = name == "left" and second != first
@@ -131,6 +133,16 @@ async def an_http_server_that_goes_and_comes(checks: Checks, folder: Path, mode:
                     checks.equal(f"{mode}: a new process in its place has the next call", seen, third.child.pid)
 
 
+async def a_client_that_comes_early(checks: Checks, folder: Path, mode: str) -> None:
+    """As soon as there is a URL it may be used; the first list waits for servers that are starting."""
+    servers = python_server("left", "mcp") + python_server("right", "fastmcp")
+    with Gateway(checks, folder / f"early-{mode}", servers, wait=False) as gateway:
+        async with Client(gateway.url, mode=mode) as client:
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            checks.that(f"{mode}: a client that comes early sees all tools", {"who", "right_who"} <= names, names)
+            checks.equal(f"{mode}: and can call them", (await who(client, "right_who"))[0], "right")
+
+
 async def environment(checks: Checks, folder: Path) -> None:
     """A child sees what its section says, and nothing of the gateway's."""
     section = everything_server("everything", 'env = { GIVEN = "in the file", TAKEN = "env:OF_THE_GATEWAY" }')
@@ -146,7 +158,7 @@ async def environment(checks: Checks, folder: Path) -> None:
 
 
 async def main(checks: Checks, folder: Path) -> None:
-    servers = python_server("left", "fastmcp") + python_server("right", "mcp")
+    servers = python_server("left", "mcp") + python_server("right", "fastmcp")
     with Gateway(checks, folder / "http", servers) as gateway:
         for mode in MODES:
             for part in (same_names, killed_between_calls, killed_in_mid_call):
@@ -155,6 +167,8 @@ async def main(checks: Checks, folder: Path) -> None:
     for mode in ("legacy", "2026-07-28"):
         with checks.group(f"{mode}, a server on HTTP"):
             await an_http_server_that_goes_and_comes(checks, folder, mode)
+        with checks.group(f"{mode}, a client that comes early"):
+            await a_client_that_comes_early(checks, folder, mode)
     with checks.group("environment"):
         await environment(checks, folder)
 

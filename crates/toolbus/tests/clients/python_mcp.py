@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import warnings
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +27,8 @@ from _support import (
     run,
     stdio_door,
 )
-from mcp import Client, MCPError, StdioServerParameters, stdio_client
+from mcp import Client, MCPDeprecationWarning, MCPError, StdioServerParameters, stdio_client
+from mcp.types import LoggingMessageNotificationParams
 
 # The Python servers in the order of the configuration, and what stands before their names: all have the same ones, and
 # the first server keeps them.
@@ -86,6 +88,18 @@ async def error_of(work: Awaitable[object]) -> tuple[int, object] | None:
     return None
 
 
+class Logs:
+    """Keeps the log messages that a client gets."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple] = []
+
+    async def __call__(self, message: LoggingMessageNotificationParams) -> None:
+        # FastMCP wraps the words of its servers.
+        words = message.data["msg"] if isinstance(message.data, dict) else message.data
+        self.lines.append((message.level, words))
+
+
 class Heard:
     """Hears of progress, and tells the tool that it did by writing a file."""
 
@@ -99,7 +113,7 @@ class Heard:
 
 
 async def a_python_server(
-    checks: Checks, client: Client, here: str, name: str, direct: tuple, heard: Heard
+    checks: Checks, client: Client, here: str, name: str, direct: tuple, heard: Heard, logs: Logs
 ) -> None:
     prefix, (tools, outcomes) = PREFIXES[name], direct
     checks.equal(f"{here}: the tools are defined as by the server", await definitions(client, prefix), tools)
@@ -111,6 +125,13 @@ async def a_python_server(
     checks.equal(f"{here}: progress arrives while the tool runs", result.content[0].text, "counted to 3")
     steps = [(1, 3, "step 1"), (2, 3, "step 2"), (3, 3, "step 3")]
     checks.equal(f"{here}: all of it arrives, in order", heard.steps, steps)
+
+    logs.lines.clear()
+    await client.call_tool(prefix + "log", {"words": here})
+    with anyio.move_on_after(5):
+        while not logs.lines:
+            await anyio.sleep(0.01)
+    checks.equal(f"{here}: log messages of the level asked for arrive", logs.lines, [("warning", f"warning {here}")])
 
     sums = {}
 
@@ -185,10 +206,29 @@ async def a_call_that_is_given_up(checks: Checks, client: Client, where: str, fo
     checks.equal(f"{where}: the calls given up are recorded as cancelled", outcomes(), expected)
 
 
+async def two_callers(checks: Checks, gateway: Gateway, mode: str) -> None:
+    """Both number their requests alike; each must hear of its own call only."""
+    heard = [Heard(gateway.folder / f"heard-two-{mode}-{caller}") for caller in (0, 1)]
+
+    async def count(caller: int) -> None:
+        async with Client(gateway.url, mode=mode) as client:
+            arguments = {"steps": 2 + caller, "heard": str(heard[caller].path)}
+            await client.call_tool("count", arguments, progress_callback=heard[caller])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count, 0)
+        tasks.start_soon(count, 1)
+    totals = [[total for _, total, _ in each.steps] for each in heard]
+    checks.equal(f"http {mode}: two callers at once hear each of their own call", totals, [[2, 2], [3, 3, 3]])
+
+
 async def all_of_it(
-    checks: Checks, client: Client, where: str, mode: str, direct: dict[str, tuple], state: Path
+    checks: Checks, client: Client, where: str, mode: str, direct: dict[str, tuple], state: Path, logs: Logs
 ) -> None:
     """Everything that must hold, whatever the door and the mode."""
+    if mode == "legacy":
+        # Newer clients ask for log messages with every request.
+        await client.set_logging_level("warning")
     checks.equal(f"{where}: the revision", client.protocol_version, MODES[mode])
     names = [tool.name for tool in (await client.list_tools()).tools]
     expected = [prefix + tool for prefix in PREFIXES.values() for tool in TOOLS]
@@ -207,7 +247,7 @@ async def all_of_it(
     for name in PREFIXES:
         here, heard = f"{where}, {name}", Heard(state / f"heard-{name_of_file}-{name}")
         with checks.group(here):
-            await a_python_server(checks, client, here, name, direct[name], heard)
+            await a_python_server(checks, client, here, name, direct[name], heard, logs)
     with checks.group(f"{where}, everything"):
         await server_everything(checks, client, f"{where}, everything", Heard(state / "heard-everything"))
     with checks.group(where):
@@ -228,9 +268,9 @@ async def one_server_alone(checks: Checks, gateway: Gateway, mode: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def through_stdio(checks: Checks, state: Path, servers: str, mode: str) -> AsyncIterator[Client]:
+async def through_stdio(checks: Checks, state: Path, servers: str, mode: str, logs: Logs) -> AsyncIterator[Client]:
     before = set(descendants(os.getpid()))
-    async with Client(stdio_door(state, servers), mode=mode) as client:
+    async with Client(stdio_door(state, servers), mode=mode, logging_callback=logs, log_level="warning") as client:
         below = set(descendants(os.getpid())) - before
         yield client
     gone = bool(below) and eventually(lambda: not any(map(is_running, below)), within=5)
@@ -239,6 +279,8 @@ async def through_stdio(checks: Checks, state: Path, servers: str, mode: str) ->
 
 
 async def main(checks: Checks, folder: Path) -> None:
+    # Log messages are deprecated since 2026-07-28, and must still be carried.
+    warnings.simplefilter("ignore", MCPDeprecationWarning)
     with (folder / "direct.log").open("w") as log:
         modern, legacy = await directly("2026-07-28", log), await directly("legacy", log)
     direct = {mode: legacy if mode == "legacy" else modern for mode in MODES}
@@ -247,15 +289,17 @@ async def main(checks: Checks, folder: Path) -> None:
         servers += http_server("web", web.url) + everything_server("everything")
         with Gateway(checks, folder / "http", servers) as gateway:
             for mode in MODES:
-                with checks.group(f"http {mode}"):
-                    async with Client(gateway.url, mode=mode) as client:
-                        await all_of_it(checks, client, f"http {mode}", mode, direct[mode], gateway.folder)
+                where, logs = f"http {mode}", Logs()
+                with checks.group(where):
+                    async with Client(gateway.url, mode=mode, logging_callback=logs, log_level="warning") as client:
+                        await all_of_it(checks, client, where, mode, direct[mode], gateway.folder, logs)
+                    await two_callers(checks, gateway, mode)
                     await one_server_alone(checks, gateway, mode)
         for mode in MODES:
-            state = folder / f"stdio-{mode}"
-            with checks.group(f"stdio {mode}"):
-                async with through_stdio(checks, state, servers, mode) as client:
-                    await all_of_it(checks, client, f"stdio {mode}", mode, direct[mode], state)
+            where, logs, state = f"stdio {mode}", Logs(), folder / f"stdio-{mode}"
+            with checks.group(where):
+                async with through_stdio(checks, state, servers, mode, logs) as client:
+                    await all_of_it(checks, client, where, mode, direct[mode], state, logs)
 
 
 if __name__ == "__main__":
