@@ -1,22 +1,19 @@
 //! A request of any era and wire, up to the point where the gateway has it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::json;
 use toolbus_gateway::catalog::Shelf;
 use toolbus_gateway::{Gateway, Running, Scope};
 use toolbus_model::{
-    CallSeed, Caller, Era, Error, LogLevel, Method, Object, Raw, Request, Revision,
+    CallSeed, Caller, Era, Error, Freshness, LogLevel, Method, Object, Raw, Request, Revision,
 };
 use toolbus_protocol::meta::{self, Modern};
+use toolbus_protocol::params::ParamHeaders;
 use toolbus_protocol::{Envelope, trace, write};
 
 use crate::encode;
-
-/// How long a first request waits for servers that are still starting, rather than to be told that there is nothing.
-const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// On what terms a request was made: by whom, in which revision, with what abilities.
 #[derive(Debug, Clone)]
@@ -83,17 +80,16 @@ pub(crate) async fn begin(
         Method::ResourcesList => Shelf::Resources,
         Method::TemplatesList => Shelf::Templates,
         Method::Discover if terms.revision.era() == Era::Modern => {
-            gateway.settled(SETTLE_WITHIN).await;
+            gateway.started().await;
             return discover(gateway, &terms, &id).map(Work::Answered);
         }
         Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-            gateway.settled(SETTLE_WITHIN).await;
             return call(gateway, terms, method, envelope, id, headers)
                 .map(|call| Work::Running(Box::new(call)));
         }
         Method::Discover | Method::Other(_) => return Err(Error::MethodNotFound(envelope.method)),
     };
-    gateway.settled(SETTLE_WITHIN).await;
+    gateway.started().await;
     let cursor = match envelope.params.raw("cursor") {
         None => None,
         Some(cursor) => {
@@ -131,12 +127,11 @@ fn call(
             "Invalid params: \"arguments\" must be an object".to_owned(),
         ));
     }
-    if let (Method::ToolsCall, Some(headers), Era::Modern, Some(name)) =
-        (&method, headers, terms.revision.era(), &target)
-        && let Some(tool) = gateway.tool_with_headers(&terms.scope, &terms.caller, name)
+    if let (Method::ToolsCall, Some(headers), Some(name)) = (&method, headers, &target)
+        && let Some(tool) = gateway.tool(&terms.scope, &terms.caller, name)
     {
-        tool.headers
-            .check(headers, envelope.params.raw("arguments").as_ref())?;
+        let mirrored = ParamHeaders::of_definition(&tool.definition).unwrap_or_default();
+        mirrored.check(headers, envelope.params.raw("arguments").as_ref())?;
     }
     let token = meta::progress_token(&envelope.meta)?;
     let seed = CallSeed {
@@ -180,16 +175,18 @@ fn named(params: &Object, member: &str) -> Result<Arc<str>, Error> {
 }
 
 fn discover(gateway: &Gateway, terms: &Terms, id: &Raw) -> Result<Vec<u8>, Error> {
-    let catalog = gateway.catalog();
-    let view = catalog.view(&terms.scope)?;
-    let head = Raw::of(&json!({
+    let (instructions, shared) = gateway.instructions(&terms.scope, &terms.caller)?;
+    let mut head = json!({
         "supportedVersions": [Revision::V2026_07_28.as_str()],
-        "capabilities": capabilities(view.completes),
-        "instructions": view.instructions.as_deref().unwrap_or_default(),
-    }));
+        "capabilities": capabilities(gateway.catalog().view(&terms.scope)?.completes),
+    });
+    if let Some(instructions) = instructions {
+        head["instructions"] = instructions.into();
+    }
+    let head = Raw::of(&head);
     let payload = |out: &mut Vec<u8>| {
         out.extend_from_slice(&head.bytes()[..head.bytes().len() - 1]);
-        encode::complete(10_000, true, out);
+        encode::complete(Freshness::default().ttl_ms, shared, out);
         out.push(b'}');
     };
     Ok(write::result(id, payload, head.bytes().len() + 256))

@@ -157,7 +157,10 @@ impl HttpDoor {
                 Err(refusal) => self.refuse(refusal),
             },
             (None, "/health", &Method::GET) => observe::health(),
-            (None, "/ready", &Method::GET) => observe::ready(&self.gateway),
+            (None, "/ready", &Method::GET) => observe::ready(
+                &self.gateway,
+                self.access.authenticate(request.headers()).is_ok(),
+            ),
             (None, "/metrics", &Method::GET) => match self.access.authenticate(request.headers()) {
                 Ok(_) => observe::metrics(&self.gateway),
                 Err(refusal) => self.refuse(refusal),

@@ -4,15 +4,14 @@
 //! what a session may do without is kept here: which ids were ended, and the log levels that were set.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
-use toolbus_gateway::Scope;
-use toolbus_gateway::catalog::View;
+use toolbus_gateway::{Gateway, Scope};
 use toolbus_model::{Caller, Era, Error, LogLevel, Object, Raw, Revision};
 use toolbus_protocol::{Envelope, write};
 
@@ -56,8 +55,14 @@ pub(crate) struct Sessions {
     key: Key,
     ended: Mutex<Memory<()>>,
     levels: Mutex<Memory<LogLevel>>,
-    /// Calls that can be cancelled: by session and request id.
-    running: Mutex<HashMap<(String, Raw), CancellationToken>>,
+    running: Mutex<Cancellable>,
+}
+
+/// Calls that can be cancelled, by session and request id. Those that are over are cleared out when there are many.
+#[derive(Debug, Default)]
+struct Cancellable {
+    calls: HashMap<(String, Raw), CancellationToken>,
+    look_at: usize,
 }
 
 /// A bounded map that forgets the oldest.
@@ -89,19 +94,6 @@ impl<T> Memory<T> {
     }
 }
 
-/// A call that can be cancelled for as long as this is held.
-#[derive(Debug)]
-pub(crate) struct Cancellable {
-    sessions: Arc<Sessions>,
-    key: (String, Raw),
-}
-
-impl Drop for Cancellable {
-    fn drop(&mut self) {
-        lock(&self.sessions.running).remove(&self.key);
-    }
-}
-
 impl Sessions {
     pub(crate) fn new(key: Key) -> Self {
         Self {
@@ -117,7 +109,8 @@ impl Sessions {
         &self,
         envelope: &Envelope,
         caller: &Caller,
-        view: &View,
+        scope: &Scope,
+        gateway: &Gateway,
     ) -> Result<(Session, Raw), Error> {
         let (revision, client) = read_initialize(&envelope.params)?;
         let described = client
@@ -138,7 +131,7 @@ impl Sessions {
                 revision,
                 client,
             },
-            initialized(revision, view),
+            initialized(revision, caller, scope, gateway)?,
         ))
     }
 
@@ -164,26 +157,24 @@ impl Sessions {
         lock(&self.ended).put(&session.id, ());
     }
 
-    /// Remembers that a call can be cancelled.
-    pub(crate) fn running(
-        self: &Arc<Self>,
-        session: &Session,
-        id: &Raw,
-        cancel: CancellationToken,
-    ) -> Cancellable {
-        let key = (session.id.clone(), id.clone());
-        lock(&self.running).insert(key.clone(), cancel);
-        Cancellable {
-            sessions: Arc::clone(self),
-            key,
+    /// Remembers how a call can be cancelled, until it is over.
+    pub(crate) fn running(&self, session: &Session, id: &Raw, cancel: CancellationToken) {
+        let mut running = lock(&self.running);
+        if running.calls.len() >= running.look_at {
+            // The token of a call that is over is cancelled.
+            running.calls.retain(|_, cancel| !cancel.is_cancelled());
+            running.look_at = 2 * running.calls.len() + 64;
         }
+        running
+            .calls
+            .insert((session.id.clone(), id.clone()), cancel);
     }
 
     /// Takes a notification of the client's.
     pub(crate) fn notified(&self, session: &Session, envelope: &Envelope) {
         if envelope.method == "notifications/cancelled"
             && let Some(id) = envelope.params.raw("requestId")
-            && let Some(cancel) = lock(&self.running).get(&(session.id.clone(), id))
+            && let Some(cancel) = lock(&self.running).calls.get(&(session.id.clone(), id))
         {
             cancel.cancel();
         }
@@ -262,17 +253,22 @@ pub(crate) fn is_served(revision: Revision) -> bool {
     revision.era() == Era::Legacy && revision >= Revision::V2025_06_18
 }
 
-fn initialized(revision: Revision, view: &View) -> Raw {
+fn initialized(
+    revision: Revision,
+    caller: &Caller,
+    scope: &Scope,
+    gateway: &Gateway,
+) -> Result<Raw, Error> {
     let info: serde_json::Value = server_info().read().unwrap_or_default();
     let mut result = json!({
         "protocolVersion": revision.as_str(),
-        "capabilities": capabilities(view.completes),
+        "capabilities": capabilities(gateway.catalog().view(scope)?.completes),
         "serverInfo": info,
     });
-    if let Some(instructions) = &view.instructions {
-        result["instructions"] = instructions.as_str().into();
+    if let (Some(instructions), _) = gateway.instructions(scope, caller)? {
+        result["instructions"] = instructions.into();
     }
-    Raw::of(&result)
+    Ok(Raw::of(&result))
 }
 
 fn now() -> u64 {

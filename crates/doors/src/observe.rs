@@ -15,8 +15,9 @@ pub(crate) fn health() -> Response<Body> {
     )
 }
 
-/// Every server has been asked once. Servers that are down do not make the gateway unready: the others are served.
-pub(crate) fn ready(gateway: &Gateway) -> Response<Body> {
+/// Every server has been asked once. Which ones there are is told to callers only.
+/// Servers that are down do not make the gateway unready: the others are served.
+pub(crate) fn ready(gateway: &Gateway, in_detail: bool) -> Response<Body> {
     let servers: serde_json::Map<_, _> = gateway
         .offers()
         .into_iter()
@@ -35,7 +36,11 @@ pub(crate) fn ready(gateway: &Gateway) -> Response<Body> {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    json_response(status, &json!({"ready": is_ready, "servers": servers}))
+    let mut state = json!({ "ready": is_ready });
+    if in_detail {
+        state["servers"] = servers.into();
+    }
+    json_response(status, &state)
 }
 
 /// What is counted, in the Prometheus text form.

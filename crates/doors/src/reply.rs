@@ -71,7 +71,7 @@ fn codes(error: &Error, era: Era) -> (i64, StatusCode) {
         Error::OutcomeUnknown(_) => (-31003, StatusCode::OK),
         Error::StateLost(_) => (-31006, StatusCode::OK),
         Error::Upstream { code, .. } => (*code, upstream_status(*code)),
-        // Never sent: nobody waits for it.
+        // Sent only where the wire must answer: a cancelled POST of an older revision.
         Error::Cancelled => (-32603, StatusCode::OK),
         Error::Internal(_) => (-32603, StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -97,7 +97,19 @@ fn legacy_status(error: &Error, modern: StatusCode) -> StatusCode {
         | Error::Unknown {
             kind: Kind::Server, ..
         } => modern,
-        _ => StatusCode::OK,
+        Error::InvalidParams(_)
+        | Error::MethodNotFound(_)
+        | Error::HeaderMismatch(_)
+        | Error::MissingClientCapability(_)
+        | Error::UnsupportedVersion { .. }
+        | Error::Unknown { .. }
+        | Error::Unavailable(_)
+        | Error::DeadlineExceeded(_)
+        | Error::OutcomeUnknown(_)
+        | Error::StateLost(_)
+        | Error::Cancelled
+        | Error::Upstream { .. }
+        | Error::Internal(_) => StatusCode::OK,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_gateway::{Gateway, Scope};
@@ -26,6 +26,9 @@ const MAX_LINE: usize = 10 * 1024 * 1024;
 /// Messages waiting to be written. A client that does not read makes its own calls wait.
 const OUTBOX: usize = 64;
 
+/// Requests at once. Beyond it nothing more is read, so that a client that floods us waits in its own pipe.
+const REQUESTS: usize = 1_024;
+
 /// How long calls in flight may take after the client has closed our stdin.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -35,6 +38,7 @@ struct Door {
     session: Mutex<Option<Session>>,
     running: Mutex<HashMap<Raw, CancellationToken>>,
     outbox: mpsc::Sender<Vec<u8>>,
+    places: Arc<Semaphore>,
 }
 
 /// Serves one client on a pair of streams until it closes its end.
@@ -54,6 +58,7 @@ pub async fn serve(
         session: Mutex::default(),
         running: Mutex::default(),
         outbox,
+        places: Arc::new(Semaphore::new(REQUESTS)),
     });
     let calls = TaskTracker::new();
     let mut lines = Lines::new(MAX_LINE);
@@ -125,14 +130,27 @@ impl Door {
         let Some(id) = envelope.id.clone() else {
             return self.notified(&envelope);
         };
+        // What follows an `initialize` may rely on its having been heard.
+        let era = self.era(&envelope);
+        if envelope.method == "initialize" && era == Era::Legacy {
+            return self.settle(envelope, id, era).await;
+        }
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return;
+        };
         let door = Arc::clone(self);
         calls.spawn(async move {
-            let era = door.era(&envelope);
-            if let Err(error) = door.answer(envelope, id.clone(), era).await {
-                door.say(encode::plain_error(Some(&id), era, &error, None))
-                    .await;
-            }
+            door.settle(envelope, id, era).await;
+            drop(place);
         });
+    }
+
+    /// Answers a request, with its result or its error.
+    async fn settle(&self, envelope: Envelope, id: Raw, era: Era) {
+        if let Err(error) = self.answer(envelope, id.clone(), era).await {
+            self.say(encode::plain_error(Some(&id), era, &error, None))
+                .await;
+        }
     }
 
     /// A request that says its revision, or asks for what only the modern era has, is modern.
@@ -173,11 +191,10 @@ impl Door {
     }
 
     async fn initialize(&self, envelope: &Envelope, id: &Raw) -> Result<(), Error> {
-        self.gateway.settled(Duration::from_secs(10)).await;
-        let catalog = self.gateway.catalog();
+        self.gateway.started().await;
         let (session, result) =
             self.sessions
-                .open(envelope, &Caller::local(), catalog.view(&Scope::All)?)?;
+                .open(envelope, &Caller::local(), &Scope::All, &self.gateway)?;
         *lock(&self.session) = Some(session);
         self.say(write::result(
             id,

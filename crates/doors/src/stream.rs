@@ -13,7 +13,6 @@ use toolbus_protocol::sse;
 
 use crate::encode;
 use crate::exchange::Call;
-use crate::legacy::Cancellable;
 
 /// After this long without a message a silent stream says that it is alive; most proxies give up after 30 to 60 s.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -42,13 +41,11 @@ pub(crate) struct Events {
     first: Option<Bytes>,
     silence: Interval,
     ended: bool,
-    /// A legacy call's place among those that can be cancelled.
-    _held: Option<Cancellable>,
 }
 
 impl Events {
     /// The stream of `call`, which begins with a notice that has come already.
-    pub(crate) fn new(call: Call, first: Option<Vec<u8>>, held: Option<Cancellable>) -> Self {
+    pub(crate) fn new(call: Call, first: Option<Vec<u8>>) -> Self {
         let first = Some(first.map_or_else(
             || Bytes::from_static(sse::KEEP_ALIVE),
             |message| sse::event(&message).into(),
@@ -58,7 +55,6 @@ impl Events {
             first,
             silence: interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE),
             ended: false,
-            _held: held,
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use toolbus_model::{Call, Error, Outcome, Request};
 use toolbus_protocol::trace;
 
-/// Lines waiting to be written: some 20,000 calls.
+/// Lines waiting to be written: some 14,000 calls.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
 /// How long the writer gathers lines before it writes them with one system call.
@@ -110,25 +110,20 @@ impl Audit {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path)?;
-        Ok(Self::to_writer(file))
+        Self::to_writer(file)
     }
 
-    /// Writes records anywhere.
-    pub fn to_writer(target: impl Write + Send + 'static) -> Self {
+    /// Writes records anywhere, by a thread of its own.
+    pub fn to_writer(target: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let writer = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("audit".to_owned())
-                .spawn(move || write_out(&shared, target))
-        };
-        let writer = writer.map_err(
-            |error| tracing::error!(%error, "no thread for the audit; all calls are refused"),
-        );
-        Self {
+        let written = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write_out(&written, target))?;
+        Ok(Self {
             shared,
-            writer: Mutex::new(writer.ok()),
-        }
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Records nothing: for commands that are their own record.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, ServerName};
 use toolbus_protocol::names;
-use toolbus_protocol::params::ParamHeaders;
 
 use crate::template;
 
@@ -77,8 +76,6 @@ pub struct Entry {
     pub server: ServerName,
     /// Its definition under the name it has here; nothing else is changed.
     pub definition: Bytes,
-    /// Of tools: the arguments that travel in headers.
-    pub headers: ParamHeaders,
 }
 
 /// One page of a list.
@@ -105,11 +102,9 @@ pub struct View {
     /// Servers that serve resources: a URI that no list names can only be theirs.
     resource_servers: Vec<ServerName>,
     /// What the servers tell a model about their use.
-    pub instructions: Option<String>,
+    instructions: Vec<(ServerName, String)>,
     /// Some server completes arguments.
     pub completes: bool,
-    /// Some tool has arguments that travel in headers.
-    pub has_param_headers: bool,
     freshness: Freshness,
 }
 
@@ -190,7 +185,6 @@ impl View {
         for shelf in Shelf::ALL {
             view.shelves[shelf as usize] = Entries::build(shelf, offers, holders, prefix, given);
         }
-        let mut told = Vec::new();
         for (name, offer) in offers {
             let has = |capability| {
                 offer
@@ -204,17 +198,34 @@ impl View {
             view.completes |= has("completions");
             view.freshness.ttl_ms = view.freshness.ttl_ms.min(offer.freshness.ttl_ms);
             view.freshness.shared &= offer.freshness.shared;
-            told.extend(offer.instructions.iter().map(|text| (name, text)));
+            view.instructions.extend(
+                offer
+                    .instructions
+                    .iter()
+                    .map(|text| (name.clone(), text.clone())),
+            );
         }
         if view.freshness.ttl_ms == u64::MAX {
             view.freshness = Freshness::default();
         }
-        view.has_param_headers = view
-            .shelf(Shelf::Tools)
-            .list
+        view
+    }
+
+    fn shelf(&self, shelf: Shelf) -> &Entries {
+        &self.shelves[shelf as usize]
+    }
+
+    /// What the servers tell a model about their use, of those that have anything which `permits` lets be seen.
+    pub(crate) fn instructions(&self, permits: impl Fn(&Entry) -> bool) -> Option<String> {
+        let entries = || self.shelves.iter().flat_map(|entries| &entries.list);
+        let visible =
+            |server: &ServerName| entries().any(|entry| entry.server == *server && permits(entry));
+        let told: Vec<_> = self
+            .instructions
             .iter()
-            .any(|tool| !tool.headers.is_empty());
-        view.instructions = match told[..] {
+            .filter(|(server, _)| visible(server))
+            .collect();
+        match told[..] {
             [] => None,
             [(_, text)] => Some(text.clone()),
             _ => Some(
@@ -223,12 +234,7 @@ impl View {
                     .collect::<Vec<_>>()
                     .join("\n\n"),
             ),
-        };
-        view
-    }
-
-    fn shelf(&self, shelf: Shelf) -> &Entries {
-        &self.shelves[shelf as usize]
+        }
     }
 
     /// The entry of this name.
@@ -247,8 +253,10 @@ impl View {
         let entries = self.shelf(shelf);
         let start = match cursor {
             None => 0,
+            // A cursor names the entry before: one that may not be seen must look like one that is not there.
             Some(cursor) => entries
                 .after(shelf, cursor)
+                .filter(|start| permits(&entries.list[start - 1]))
                 .ok_or_else(|| unknown(Kind::Cursor, cursor))?,
         };
         let mut visible = entries.list[start..].iter().filter(|entry| permits(entry));
@@ -324,9 +332,7 @@ impl Entries {
             entries
                 .by_name
                 .insert(Arc::clone(&name), entries.list.len());
-            entries
-                .list
-                .push(Arc::new(Entry::new(shelf, server, item, name)));
+            entries.list.push(Arc::new(Entry::new(server, item, name)));
         }
         entries
     }
@@ -342,7 +348,7 @@ impl Entries {
 }
 
 impl Entry {
-    fn new(shelf: Shelf, server: &ServerName, item: &Item, name: Arc<str>) -> Self {
+    fn new(server: &ServerName, item: &Item, name: Arc<str>) -> Self {
         let definition = if name == item.key {
             Bytes::copy_from_slice(item.definition.bytes())
         } else {
@@ -352,16 +358,11 @@ impl Entry {
                 .rewrite(&[("name", Edit::Put(&quoted))], &mut out);
             out.into()
         };
-        let headers = match shelf {
-            Shelf::Tools => ParamHeaders::of_tool(&item.definition).unwrap_or_default(),
-            _ => ParamHeaders::default(),
-        };
         Self {
             name,
             original: Arc::clone(&item.key),
             server: server.clone(),
             definition,
-            headers,
         }
     }
 }

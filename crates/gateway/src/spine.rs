@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::{Edit, write_string};
@@ -22,6 +22,10 @@ use crate::deadline::Deadlines;
 use crate::limits::Gate;
 use crate::metrics::{Metrics, Operation};
 use crate::policy::Policy;
+
+/// How long after its opening the gateway waits for servers that are still starting, rather than to say that there is
+/// nothing.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long cancelled calls may take to end when the gateway closes: what a back end has to stop, and a little more.
 const CLOSE_WITHIN: Duration = Duration::from_secs(6);
@@ -93,6 +97,7 @@ pub struct Gateway {
     catalog: ArcSwap<Catalog>,
     prefix: bool,
     settled: watch::Sender<bool>,
+    opened: Instant,
     tasks: TaskTracker,
     closing: CancellationToken,
     /// Stops every call that is still under way.
@@ -123,6 +128,7 @@ impl Gateway {
             catalog: ArcSwap::default(),
             prefix: setup.prefix,
             settled: watch::Sender::new(false),
+            opened: Instant::now(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             cut_off: CancellationToken::new(),
@@ -155,7 +161,10 @@ impl Gateway {
         request: Request,
         call: &Call,
     ) -> Result<Outcome, Error> {
-        let entry = self.audit.open(call, &request)?;
+        let entry = self
+            .audit
+            .open(call, &request)
+            .inspect_err(|_| self.metrics.refused())?;
         self.metrics.begin();
         let (method, mut findings) = (request.method.clone(), Findings::default());
         let walk = AssertUnwindSafe(self.walk(scope, request, call, &mut findings))
@@ -167,6 +176,8 @@ impl Gateway {
             ))
         });
         self.audit.close(&entry, call, &findings, &answer);
+        // Whoever holds the means to cancel the call can see that it is over.
+        call.cancel();
         self.metrics.end(
             &operation(&method, call, &findings, &answer),
             call.started.elapsed(),
@@ -181,7 +192,14 @@ impl Gateway {
         call: &Call,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
-        let server = self.resolve(scope, &mut request, findings)?;
+        let server = match self.resolve(scope, &mut request, findings) {
+            // It may be a tool of a server that is still starting.
+            Err(_) if !self.is_settled() => {
+                self.started().await;
+                self.resolve(scope, &mut request, findings)?
+            }
+            resolved => resolved?,
+        };
         let policy = self.policy.load_full();
         let original = findings.original.as_deref().unwrap_or_default();
         if !policy.permits(&call.seed.caller, server.name.as_str(), original) {
@@ -231,15 +249,12 @@ impl Gateway {
                 (server, asked(request).into())
             }
             Method::Complete => {
-                let malformed = || {
-                    Error::InvalidParams(
-                        "Invalid params: \"ref\" names no prompt or template".to_owned(),
-                    )
-                };
-                let (shelf, name) =
-                    catalog::completion_target(&request.params).ok_or_else(malformed)?;
-                let entry = view.find(shelf, &name).ok_or_else(malformed)?;
-                rename_reference(&mut request.params, shelf, entry);
+                let target =
+                    catalog::completion_target(&request.params).ok_or_else(|| missing(request))?;
+                let entry = view
+                    .find(target.0, &target.1)
+                    .ok_or_else(|| missing(request))?;
+                rename_reference(&mut request.params, target.0, entry);
                 (&entry.server, Arc::clone(&entry.original))
             }
             other => return Err(Error::MethodNotFound(other.as_str().to_owned())),
@@ -269,26 +284,30 @@ impl Gateway {
         Ok(page)
     }
 
-    /// The tool of this name, where this caller may see it and it has arguments that travel in headers.
-    pub fn tool_with_headers(
-        &self,
-        scope: &Scope,
-        caller: &Caller,
-        name: &str,
-    ) -> Option<Arc<Entry>> {
+    /// The tool of this name, where this caller may see it.
+    pub fn tool(&self, scope: &Scope, caller: &Caller, name: &str) -> Option<Arc<Entry>> {
         let catalog = self.catalog.load();
-        let view = catalog
-            .view(scope)
-            .ok()
-            .filter(|view| view.has_param_headers)?;
-        let tool = view
-            .find(Shelf::Tools, name)
-            .filter(|tool| !tool.headers.is_empty())?;
+        let tool = catalog.view(scope).ok()?.find(Shelf::Tools, name)?;
         let visible = self
             .policy
             .load()
             .permits(caller, tool.server.as_str(), &tool.original);
         visible.then(|| Arc::clone(tool))
+    }
+
+    /// What a scope's servers tell this caller's model about their use, and whether every caller is told the same.
+    pub fn instructions(
+        &self,
+        scope: &Scope,
+        caller: &Caller,
+    ) -> Result<(Option<String>, bool), Error> {
+        let (catalog, policy) = (self.catalog.load(), self.policy.load());
+        let permits =
+            |entry: &Entry| policy.permits(caller, entry.server.as_str(), &entry.original);
+        Ok((
+            catalog.view(scope)?.instructions(permits),
+            policy.is_uniform(),
+        ))
     }
 
     /// The catalog as it is now.
@@ -302,6 +321,12 @@ impl Gateway {
             .iter()
             .map(|server| (server.name.clone(), server.backend.offer().borrow().clone()))
             .collect()
+    }
+
+    /// Waits for servers that are still starting, for as long as a first request reasonably waits.
+    pub async fn started(&self) {
+        self.settled(SETTLE_WITHIN.saturating_sub(self.opened.elapsed()))
+            .await;
     }
 
     /// Waits until every server has answered or failed once, and the catalog shows it; at most for `limit`.
@@ -387,7 +412,12 @@ fn asked(request: &Request) -> &str {
 /// The answer for what is not there, which is also the answer for what this caller may not see.
 fn not_found(method: &Method, name: &str) -> Error {
     let kind = match method {
-        Method::PromptsGet | Method::Complete => Kind::Prompt,
+        Method::Complete => {
+            return Error::InvalidParams(
+                "Invalid params: \"ref\" names no prompt or template".to_owned(),
+            );
+        }
+        Method::PromptsGet => Kind::Prompt,
         Method::ResourcesRead => Kind::Resource,
         _ => Kind::Tool,
     };

@@ -35,7 +35,7 @@ pub struct Freshness {
 }
 
 impl Default for Freshness {
-    /// For servers that do not say: their lists are the same for all, and a change is noticed within ten seconds.
+    /// For servers that do not say: their lists are the same for all, and they are listed again after ten seconds.
     fn default() -> Self {
         Self {
             ttl_ms: 10_000,

@@ -1,6 +1,7 @@
 //! `x-mcp-header`: tool arguments that travel in `Mcp-Param-*` headers as well, so that intermediaries can route by them
 //! (SEP-2243).
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use toolbus_model::{Error, Object, Raw};
@@ -39,6 +40,14 @@ impl ParamHeaders {
         let mut found = Self::default();
         found.collect(&schema, &mut Vec::new())?;
         Ok(found)
+    }
+
+    /// [`ParamHeaders::of_tool`] of a definition's text. Costs next to nothing for a tool without annotations.
+    pub fn of_definition(definition: &Bytes) -> Result<Self, String> {
+        if memchr::memmem::find(definition, ANNOTATION.as_bytes()).is_none() {
+            return Ok(Self::default());
+        }
+        Self::of_tool(&Object::parse(definition.clone()).map_err(|error| error.to_string())?)
     }
 
     /// No argument travels in a header.

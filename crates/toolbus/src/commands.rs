@@ -38,7 +38,7 @@ Examples:
   toolbus call mcp.json files.read path=README.md
   toolbus doctor mcp.json             what is wrong with which server
 
-Exit status: 0 done; 1 a tool or a check reported a failure; 2 wrong command or configuration; 3 no outcome.";
+Exit status: 0 done; 1 a tool reported a failure, or the doctor did; 2 wrong command or configuration; 3 no outcome.";
 
 /// Runs MCP tools anywhere, behind one door.
 #[derive(Debug, Parser)]

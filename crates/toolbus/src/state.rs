@@ -34,24 +34,24 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
 pub(crate) fn key() -> Result<Key, String> {
     let path = folder()?.join("state_key");
     let explain = |error: io::Error| format!("the key {} cannot be used: {error}", path.display());
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-    {
-        Ok(mut file) => {
-            let bytes = Key::generate()?;
-            file.write_all(&bytes).map_err(explain)?;
-            Ok(Key::new(&bytes))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut bytes = [0; Key::LEN];
-            fs::File::open(&path)
-                .and_then(|mut file| file.read_exact(&mut bytes))
-                .map_err(explain)?;
-            Ok(Key::new(&bytes))
-        }
-        Err(error) => Err(explain(error)),
+    if !path.exists() {
+        // Written aside and then given its name, so that a second start at the same moment never reads half a key.
+        let aside = path.with_extension(std::process::id().to_string());
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
+            .map_err(explain)?;
+        file.write_all(&Key::generate()?).map_err(explain)?;
+        // Whoever was first has made the key; the other one uses it.
+        let _ = fs::hard_link(&aside, &path);
+        let _ = fs::remove_file(&aside);
     }
+    let mut bytes = [0; Key::LEN];
+    fs::File::open(&path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(explain)?;
+    Ok(Key::new(&bytes))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Object, Revision};
@@ -34,15 +35,17 @@ pub(super) async fn stdio(
 ) -> Result<Connection, Error> {
     if known != Some(Era::Legacy) {
         let process = Process::start(command, tasks).await?;
+        let guard = process.guard();
         match within(&process, probe(&process, ids)).await {
             // Some older servers end at a first message that is not `initialize`: they get another chance with it.
             Err(_) if known.is_none() && process.has_ended() => {}
-            result => return finish(process, result).await,
+            result => return finish(process, guard, result).await,
         }
     }
     let process = Process::start(command, tasks).await?;
+    let guard = process.guard();
     let opened = within(&process, initialize_stdio(&process, ids)).await;
-    finish(process, opened).await
+    finish(process, guard, opened).await
 }
 
 /// Bounds the start, and turns every failure into "not available": nothing of a caller's has been sent yet.
@@ -70,12 +73,19 @@ async fn within(
     }
 }
 
-async fn finish(process: Arc<Process>, opened: Result<Peer, Error>) -> Result<Connection, Error> {
+async fn finish(
+    process: Arc<Process>,
+    guard: DropGuard,
+    opened: Result<Peer, Error>,
+) -> Result<Connection, Error> {
     match opened {
-        Ok(peer) => Ok(Connection {
-            peer,
-            link: Link::Stdio(process),
-        }),
+        Ok(peer) => {
+            guard.disarm();
+            Ok(Connection {
+                peer,
+                link: Link::Stdio(process),
+            })
+        }
         Err(error) => {
             process.close().await;
             Err(error)

@@ -7,10 +7,11 @@ use toolbus_protocol::{meta, trace, write};
 /// The extension under which results may be tasks.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-/// The body of a caller's request, as this server is to see it.
+/// The body of a caller's request, as this server is to see it. It always has a progress token, which is the request's
+/// id: progress is a sign of life, also of a call whose caller does not want to see it.
 pub(super) fn call_body(revision: Revision, id: u64, request: &Request, call: &Call) -> Vec<u8> {
     let meta = match revision.era() {
-        Era::Modern => Some(modern_meta(revision, id, &request.meta, call)),
+        Era::Modern => modern_meta(revision, id, &request.meta, call),
         Era::Legacy => legacy_meta(id, &request.meta, call),
     };
     let target = request.target.as_deref().map(quoted);
@@ -20,8 +21,8 @@ pub(super) fn call_body(revision: Revision, id: u64, request: &Request, call: &C
         let same = request.params.str(member).as_deref() == request.target.as_deref();
         edits.extend((!same).then_some((member, Edit::Put(target))));
     }
-    edits.push(("_meta", meta.as_deref().map_or(Edit::Drop, Edit::Put)));
-    let size = request.params.bytes().len() + meta.as_ref().map_or(0, Vec::len);
+    edits.push(("_meta", Edit::Put(&meta)));
+    let size = request.params.bytes().len() + meta.len();
     write::request(
         Some(id),
         request.method.as_str(),
@@ -34,31 +35,21 @@ fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<
     let seed = &call.seed;
     let version = quoted(revision.as_str());
     let level = seed.log_level.map(|level| quoted(level.as_str()));
-    let token = seed.progress_token.as_ref().map(|_| id.to_string());
-    let parent = trace::onward(&seed.trace, call.id).map(|parent| quoted(&parent));
-    let mut edits = vec![
+    let (token, trace) = (id.to_string(), Traced::of(call));
+    let mut edits = trace.edits();
+    edits.extend([
         (meta::VERSION, Edit::Put(&version)),
         (meta::CAPABILITIES, Edit::Put(seed.capabilities.bytes())),
         (
             meta::LOG_LEVEL,
             level.as_deref().map_or(Edit::Drop, Edit::Put),
         ),
-        (
-            meta::PROGRESS,
-            token
-                .as_deref()
-                .map_or(Edit::Drop, |token| Edit::Put(token.as_bytes())),
-        ),
-    ];
+        (meta::PROGRESS, Edit::Put(token.as_bytes())),
+    ]);
     edits.extend(
         seed.client
-            .as_ref()
+            .iter()
             .map(|client| (meta::CLIENT, Edit::Put(client.bytes()))),
-    );
-    edits.extend(
-        parent
-            .as_deref()
-            .map(|parent| ("traceparent", Edit::Put(parent))),
     );
     let mut out = Vec::with_capacity(given.bytes().len() + 256);
     given.rewrite(&edits, &mut out);
@@ -66,28 +57,47 @@ fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<
 }
 
 /// Older servers get what the caller put into `_meta` beyond the protocol's own keys, and a token for progress.
-fn legacy_meta(id: u64, given: &Object, call: &Call) -> Option<Vec<u8>> {
-    let token = call.seed.progress_token.as_ref().map(|_| id.to_string());
-    let parent = trace::onward(&call.seed.trace, call.id).map(|parent| quoted(&parent));
-    let mut edits: Vec<(&str, Edit<'_>)> = meta::OWN_KEYS
-        .iter()
-        .filter(|key| **key != meta::PROGRESS)
-        .map(|key| (*key, Edit::Drop))
-        .collect();
-    edits.push((
-        meta::PROGRESS,
-        token
-            .as_deref()
-            .map_or(Edit::Drop, |token| Edit::Put(token.as_bytes())),
-    ));
-    edits.extend(
-        parent
-            .as_deref()
-            .map(|parent| ("traceparent", Edit::Put(parent))),
-    );
+fn legacy_meta(id: u64, given: &Object, call: &Call) -> Vec<u8> {
+    let (token, trace) = (id.to_string(), Traced::of(call));
+    let mut edits = trace.edits();
+    let own = meta::OWN_KEYS.iter().filter(|key| **key != meta::PROGRESS);
+    edits.extend(own.map(|key| (*key, Edit::Drop)));
+    edits.push((meta::PROGRESS, Edit::Put(token.as_bytes())));
     let mut out = Vec::with_capacity(given.bytes().len() + 64);
     given.rewrite(&edits, &mut out);
-    (out != b"{}").then_some(out)
+    out
+}
+
+/// The trace context as the server is to see it: our span as its parent, and what travels beside, which may have come
+/// in headers.
+struct Traced {
+    parent: Option<Vec<u8>>,
+    beside: [(&'static str, Option<Vec<u8>>); 2],
+}
+
+impl Traced {
+    fn of(call: &Call) -> Self {
+        let trace = &call.seed.trace;
+        Self {
+            parent: trace::onward(trace, call.id).map(|parent| quoted(&parent)),
+            beside: [
+                ("tracestate", trace.state.as_deref().map(quoted)),
+                ("baggage", trace.baggage.as_deref().map(quoted)),
+            ],
+        }
+    }
+
+    fn edits(&self) -> Vec<(&str, Edit<'_>)> {
+        let parent = self
+            .parent
+            .iter()
+            .map(|parent| ("traceparent", Edit::Put(parent)));
+        let beside = self
+            .beside
+            .iter()
+            .filter_map(|(name, value)| Some((*name, Edit::Default(value.as_deref()?))));
+        parent.chain(beside).collect()
+    }
 }
 
 /// The body of a request of our own, with these members in `params`.
@@ -140,9 +150,13 @@ pub(super) fn cancelled(id: u64) -> Vec<u8> {
 /// What a server's result means.
 pub(super) fn outcome(result: Object, call: &Call) -> Result<Outcome, Error> {
     let invalid = |kind: &str| {
-        Error::Internal(format!(
-            "the server answered with a result of type {kind:?}, which was not negotiated"
-        ))
+        let message =
+            format!("the server answered with a result of type {kind:?}, which was not negotiated");
+        Error::Upstream {
+            code: -32603,
+            message,
+            data: None,
+        }
     };
     match result.str("resultType").as_deref() {
         None | Some("complete") => Ok(Outcome::Complete(result)),

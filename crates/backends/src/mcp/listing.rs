@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 use toolbus_model::json::Edit;
-use toolbus_model::{Error, Freshness, Health, Item, Object, Offer};
+use toolbus_model::{Cause, Error, Freshness, Health, Item, Object, Offer};
 use toolbus_protocol::params::ParamHeaders;
 
 use super::link::{Connection, Link, freshness};
@@ -135,7 +135,9 @@ fn take(
     key: &str,
     items: &mut Vec<Item>,
 ) -> Result<(), Error> {
-    let malformed = |why: &str| Error::Internal(format!("the server's answer to {method} {why}"));
+    let malformed = |why: &str| {
+        Error::Unavailable(Cause::new(format!("the server's answer to {method} {why}")).into())
+    };
     let entries = result
         .raw(member)
         .ok_or_else(|| malformed(&format!("has no {member:?}")))?;

@@ -33,7 +33,7 @@ const STEADY: Duration = Duration::from_secs(10);
 const DEBOUNCE: Duration = Duration::from_millis(250);
 
 /// How often a server that cannot tell us of changes is listed again, whatever it says about its lists.
-const RELIST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+const RELIST: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
 /// How long a list may take.
 const LIST_WITHIN: Duration = Duration::from_secs(60);
@@ -157,16 +157,17 @@ impl McpServer {
         let Some(connection) = self.current.load_full() else {
             return;
         };
-        match connection.link.changed() {
-            Some(changed) => tokio::select! {
-                () = changed.notified() => sleep(DEBOUNCE).await,
-                () = self.reconnected.notified() => {}
-                error = connection.link.lost() => self.lost(error).await,
-            },
-            None => {
-                let again = Duration::from_millis(freshness.ttl_ms).clamp(RELIST.0, RELIST.1);
-                let _ = timeout(again, self.reconnected.notified()).await;
-            }
+        let again = Duration::from_millis(freshness.ttl_ms).clamp(RELIST.0, RELIST.1);
+        // Only an older server tells of its changes unasked.
+        let unasked = connection
+            .link
+            .changed()
+            .filter(|_| connection.peer.revision.era() == Era::Legacy);
+        tokio::select! {
+            () = rung(unasked) => sleep(DEBOUNCE).await,
+            () = self.reconnected.notified() => {}
+            error = connection.link.lost() => self.lost(error).await,
+            () = sleep(again), if unasked.is_none() => {}
         }
     }
 
@@ -316,6 +317,14 @@ impl McpServer {
         headers
             .map(|headers| headers.mirror(request.params.raw("arguments").as_ref()))
             .unwrap_or_default()
+    }
+}
+
+/// Waits for a bell that may not be there.
+async fn rung(bell: Option<&Notify>) {
+    match bell {
+        Some(bell) => bell.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::{Cause, Error, Event, EventKind, Line, Object};
 use toolbus_protocol::lines::{Lines, frame};
@@ -179,6 +179,11 @@ impl Process {
                 rest = &rest[count..];
             }
         }
+    }
+
+    /// Ends the server when dropped: whoever opens a connection may be gone before it is open.
+    pub(super) fn guard(&self) -> DropGuard {
+        self.closing.clone().drop_guard()
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -1,7 +1,5 @@
 //! One MCP endpoint: the ladder that every POST climbs, and the choice of its era, request by request.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
@@ -17,9 +15,13 @@ use super::socket::Socket;
 use super::{HttpDoor, not_allowed};
 use crate::encode;
 use crate::exchange::{self, Call, Terms, Work};
-use crate::legacy::{Cancellable, Session};
+use crate::legacy::Session;
 use crate::reply::Wire;
 use crate::stream::{Body, Events, KEEP_ALIVE};
+
+/// How much of a body that is too large is read and thrown away: a client that is still writing when the connection
+/// closes never sees why.
+const DRAINED: usize = 64 * 1024 * 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -131,22 +133,34 @@ impl HttpDoor {
         let announced = headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > limit) {
+        if announced.is_some_and(|length| length > limit.saturating_add(DRAINED)) {
             return Err(too_large());
         }
         let late = |_| {
             Error::InvalidRequest("Invalid request: the body did not arrive in time".to_owned())
         };
         let collect = async {
-            let mut gather = Gather::new(limit);
+            let (mut gather, mut surplus) = (Gather::new(limit), None);
             while let Some(frame) = body.frame().await {
                 let frame = frame
                     .map_err(|error| Error::InvalidRequest(format!("Invalid request: {error}")))?;
-                if let Ok(data) = frame.into_data() {
-                    gather.push(data).map_err(|_| too_large())?;
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                if let Some(thrown) = &mut surplus {
+                    *thrown += data.len();
+                } else if gather.push(data).is_err() {
+                    (gather, surplus) = (Gather::new(0), Some(0));
+                }
+                if surplus > Some(DRAINED) {
+                    break;
                 }
             }
-            Ok(gather.finish())
+            if surplus.is_some() {
+                Err(too_large())
+            } else {
+                Ok(gather.finish())
+            }
         };
         tokio::time::timeout(self.limits.body_within, collect)
             .await
@@ -189,7 +203,7 @@ impl HttpDoor {
         .await;
         match work.map_err(fail)? {
             Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
-            Work::Running(call) => Ok(reply(*call, visit.socket, None).await),
+            Work::Running(call) => Ok(reply(*call, visit.socket).await),
         }
     }
 
@@ -236,8 +250,8 @@ impl HttpDoor {
     async fn reply_in_session(&self, session: &Session, mut call: Call) -> Response<Body> {
         let token = tokio_util::sync::CancellationToken::new();
         let guard = std::mem::replace(&mut call.running.guard, token.drop_guard());
-        let cancellable = self.sessions.running(session, &call.id, guard.disarm());
-        reply(call, None, Some(cancellable)).await
+        self.sessions.running(session, &call.id, guard.disarm());
+        reply(call, None).await
     }
 
     async fn initialize(
@@ -246,11 +260,10 @@ impl HttpDoor {
         envelope: &Envelope,
         id: &Raw,
     ) -> Result<Response<Body>, Error> {
-        self.gateway.settled(Duration::from_secs(10)).await;
-        let catalog = self.gateway.catalog();
+        self.gateway.started().await;
         let (session, result) =
             self.sessions
-                .open(envelope, &visit.caller, catalog.view(&visit.scope)?)?;
+                .open(envelope, &visit.caller, &visit.scope, &self.gateway)?;
         let message = toolbus_protocol::write::result(
             id,
             |out| out.extend_from_slice(result.bytes()),
@@ -268,14 +281,14 @@ impl HttpDoor {
     /// The session that a request names.
     fn session(&self, visit: &Visit<'_>) -> Result<Session, Error> {
         let invalid = |why: String| Error::InvalidRequest(format!("Invalid request: {why}"));
-        if let Some(version) = headers::single(&visit.headers, headers::VERSION)?
+        if let Some(version) = legacy_header(&visit.headers, headers::VERSION)?
             && Revision::parse(&version).is_none_or(|revision| revision.era() != Era::Legacy)
         {
             return Err(invalid(format!(
                 "MCP-Protocol-Version {version:?} is not one that sessions are opened in"
             )));
         }
-        let Some(id) = headers::single(&visit.headers, headers::SESSION)? else {
+        let Some(id) = legacy_header(&visit.headers, headers::SESSION)? else {
             return Err(invalid(
                 "no session: send `initialize` first, or use 2026-07-28 with its `_meta`"
                     .to_owned(),
@@ -299,11 +312,7 @@ impl HttpDoor {
 }
 
 /// Answers with JSON where the result comes first, and with a stream where a notice or a long silence does.
-async fn reply(
-    mut call: Call,
-    socket: Option<&Socket>,
-    held: Option<Cancellable>,
-) -> Response<Body> {
+async fn reply(mut call: Call, socket: Option<&Socket>) -> Response<Body> {
     let gone = async {
         match socket {
             Some(socket) => socket.gone().await,
@@ -320,7 +329,7 @@ async fn reply(
         () = gone => return whole(StatusCode::OK, Vec::new()), // To nobody; dropping the call cancels it.
         () = tokio::time::sleep(KEEP_ALIVE) => None,
     };
-    let mut response = Response::new(Body::Events(Box::new(Events::new(call, first, held))));
+    let mut response = Response::new(Body::Events(Box::new(Events::new(call, first))));
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, EVENTS);
     fields.insert(
@@ -347,6 +356,12 @@ fn finished(call: &Call, answer: Result<Outcome, Error>) -> Response<Body> {
             failure.into_response()
         }
     }
+}
+
+/// A header of a session's request. The code for mismatches belongs to the modern era.
+fn legacy_header(fields: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
+    headers::single(fields, name)
+        .map_err(|error| Error::InvalidRequest(format!("Invalid request: {error}")))
 }
 
 /// Body first: a request that says its revision in `_meta` is modern, and so is one whose header names a revision that

@@ -97,7 +97,7 @@ async fn fixture(rules: Rules, in_flight: usize) -> Fixture {
             settings,
         )],
         policy: Policy::new([(Caller::local(), rules)]),
-        audit: Audit::to_writer(paper.clone()),
+        audit: Audit::to_writer(paper.clone()).expect("a writer"),
         prefix: false,
     });
     while gateway
@@ -245,7 +245,7 @@ async fn calls_are_refused_rather_than_unrecorded() {
             ServerSettings::default(),
         )],
         policy: Policy::new([(Caller::local(), open_rules())]),
-        audit: Audit::to_writer(Full),
+        audit: Audit::to_writer(Full).expect("a writer"),
         prefix: false,
     });
     fixture.gateway = gateway;

@@ -1,7 +1,7 @@
 //! `toolbus call`: one call, its result on stdout.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -65,14 +65,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
     done
 }
 
-/// The first word may be a configuration: it is where the second one looks like SERVER.TOOL.
+/// The first word is a configuration where it exists and something follows that can be SERVER.TOOL.
 fn sort_out(words: &[String]) -> Result<Wanted, Failed> {
-    let is_file = words[0].contains('/')
-        || words[0].ends_with(".toml")
-        || words[0].ends_with(".json")
-        || words[0] == ".";
+    let is_config =
+        |word: &str| Path::new(word).exists() || word.ends_with(".toml") || word.ends_with(".json");
     let (path, rest) = match words {
-        [first, rest @ ..] if is_file && !rest.is_empty() => (Some(PathBuf::from(first)), rest),
+        [first, rest @ ..]
+            if rest.first().is_some_and(|next| !next.contains('=')) && is_config(first) =>
+        {
+            (Some(PathBuf::from(first)), rest)
+        }
         all => (None, all),
     };
     let name = &rest[0];

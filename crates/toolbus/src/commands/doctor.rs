@@ -66,8 +66,8 @@ fn summary(offer: &Offer) -> String {
         .and_then(|info| info.read::<serde_json::Value>().ok())
         .unwrap_or_default();
     let who = match (who["name"].as_str(), who["version"].as_str()) {
-        (Some(name), Some(version)) => format!("{name} {version}, "),
-        (Some(name), None) => format!("{name}, "),
+        (Some(name), Some(version)) if !version.is_empty() => format!("{name} {version}, "),
+        (Some(name), _) => format!("{name}, "),
         _ => String::new(),
     };
     format!(

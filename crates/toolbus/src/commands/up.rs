@@ -41,9 +41,8 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let serving = door.serve(listener, closing.clone());
     say::out(format!("http://{address}/mcp"));
     let told = async {
-        if gateway.settled(TELL_WITHIN).await {
-            tell(&gateway, address.port(), !config.callers.is_empty());
-        }
+        gateway.settled(TELL_WITHIN).await;
+        tell(&gateway, address.port(), !config.callers.is_empty());
         std::future::pending::<()>().await;
     };
     let serving = async {
@@ -74,7 +73,8 @@ fn tell(gateway: &toolbus_gateway::Gateway, port: u16, needs_token: bool) {
     for (name, offer) in gateway.offers() {
         match &offer.health {
             Health::Down(error) => tracing::warn!(server = %name, "down: {error}"),
-            _ => tracing::info!(
+            Health::Starting => tracing::warn!(server = %name, "still starting"),
+            Health::Up => tracing::info!(
                 server = %name,
                 tools = offer.tools.len(),
                 prompts = offer.prompts.len(),

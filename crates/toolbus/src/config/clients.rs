@@ -105,5 +105,5 @@ fn expand(value: &str) -> Result<Secret, String> {
         rest = after;
     }
     out.push_str(rest);
-    Ok(Secret::literal(out))
+    Ok(Secret::Literal(out))
 }

@@ -40,35 +40,49 @@ impl JsonSchema for Span {
     }
 }
 
-/// Text that is not shown: `env:NAME` and `file:PATH` name where it is kept.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Secret(String);
+/// Text that is not shown. In a file of ours `env:NAME` and `file:PATH` name where it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The value itself.
+    Literal(String),
+    /// The value of an environment variable.
+    Variable(String),
+    /// The content of a file, without its last line end.
+    File(String),
+}
 
 impl Secret {
     /// The secret itself. An error names the place, never the value.
     pub(crate) fn reveal(&self) -> Result<String, String> {
-        if let Some(name) = self.0.strip_prefix("env:") {
-            return std::env::var(name)
-                .map_err(|_| format!("the environment variable {name} is not set"));
+        match self {
+            Self::Literal(text) => Ok(text.clone()),
+            Self::Variable(name) => std::env::var(name)
+                .map_err(|_| format!("the environment variable {name} is not set")),
+            Self::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("the secret file {path} cannot be read: {error}")),
         }
-        if let Some(path) = self.0.strip_prefix("file:") {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("the secret file {path} cannot be read: {error}"))?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
-        }
-        Ok(self.0.clone())
     }
+}
 
-    pub(crate) fn literal(text: impl Into<String>) -> Self {
-        Self(text.into())
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(match text.split_once(':') {
+            Some(("env", name)) => Self::Variable(name.to_owned()),
+            Some(("file", path)) => Self::File(path.to_owned()),
+            _ => Self::Literal(text),
+        })
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_place = self.0.starts_with("env:") || self.0.starts_with("file:");
-        f.write_str(if is_place { &self.0 } else { "(hidden)" })
+        match self {
+            Self::Literal(_) => f.write_str("(hidden)"),
+            Self::Variable(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+        }
     }
 }
 
