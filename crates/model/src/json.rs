@@ -8,8 +8,9 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+pub use scan::Reader;
+
+mod scan;
 
 /// Deepest nesting that is carried. Deeper text could exhaust the stack of a recursive parser behind us.
 pub const MAX_DEPTH: usize = 256;
@@ -54,10 +55,15 @@ pub struct Raw(Bytes);
 impl Raw {
     /// Checks that `text` is one JSON value.
     pub fn parse(text: Bytes) -> Result<Self, JsonError> {
-        check_depth(&text)?;
-        let value: &RawValue = serde_json::from_slice(&text)?;
-        let span = place(&text, value);
+        let mut reader = Reader::new(&text)?;
+        let span = reader.value()?;
+        reader.end()?;
         Ok(Self(text.slice(span)))
+    }
+
+    /// A value that a [`Reader`] has just passed over.
+    pub fn checked(text: Bytes) -> Self {
+        Self(text)
     }
 
     /// Writes `value` as JSON.
@@ -127,11 +133,10 @@ impl Object {
 
     /// Cuts `source`, which must be one JSON object and nothing else.
     pub fn parse(source: Bytes) -> Result<Self, JsonError> {
-        check_depth(&source)?;
-        let mut reader = serde_json::Deserializer::from_slice(&source);
-        let cut = Cut::of(&source).deserialize(&mut reader)?;
+        let mut reader = Reader::new(&source)?;
+        let cut = reader.object()?;
         reader.end()?;
-        Ok(cut.within(&source))
+        Ok(cut.of(&source))
     }
 
     /// Cuts the object that `value` holds.
@@ -278,125 +283,22 @@ impl PartialEq for Object {
     }
 }
 
-/// Cuts an object while a larger text around it is read, so that the payload is scanned only once.
-#[derive(Debug, Clone, Copy)]
-pub struct Cut<'s> {
-    source: &'s [u8],
-}
-
-/// Where an object's members lie, not yet tied to the bytes that own them.
+/// Where an object and its members lie in the text that was read.
 #[derive(Debug)]
-pub struct Places {
+pub struct Cut {
+    whole: Range<usize>,
     members: Vec<Member>,
 }
 
-impl<'s> Cut<'s> {
-    /// A cut of an object within `source`. The reader must read from exactly these bytes.
-    pub fn of(source: &'s [u8]) -> Self {
-        Self { source }
-    }
-}
-
-impl Places {
-    /// Ties the places to `source`, the bytes that were read.
-    pub fn within(self, source: &Bytes) -> Object {
-        // The braces themselves are found around the members: outside them there is only white space.
-        let whole = match (self.members.first(), self.members.last()) {
-            (Some(first), Some(last)) => {
-                let open = source[..first.key.start].iter().rposition(|b| *b == b'{');
-                let close = source[last.value.end..].iter().position(|b| *b == b'}');
-                open.unwrap_or(0)..close.map_or(source.len(), |at| last.value.end + at + 1)
-            }
-            _ => return Object::empty(),
-        };
+impl Cut {
+    /// The object, within the bytes that were read.
+    pub fn of(self, source: &Bytes) -> Object {
         Object {
             source: source.clone(),
-            whole,
+            whole: self.whole,
             members: self.members,
         }
     }
-}
-
-impl<'de> DeserializeSeed<'de> for Cut<'_> {
-    type Value = Places;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Places, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Cut<'_> {
-    type Value = Places;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Places, A::Error> {
-        let mut members = Vec::with_capacity(8);
-        while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-            if members.len() == MAX_MEMBERS {
-                return Err(serde::de::Error::custom(format!(
-                    "an object with more than {MAX_MEMBERS} members"
-                )));
-            }
-            members.push(Member {
-                key: place(self.source, key),
-                value: place(self.source, value),
-            });
-        }
-        Ok(Places { members })
-    }
-}
-
-/// Where `value`, which was borrowed from `source`, lies in it.
-pub fn place(source: &[u8], value: &RawValue) -> Range<usize> {
-    let start = value.get().as_ptr() as usize - source.as_ptr() as usize;
-    start..start + value.get().len()
-}
-
-/// Refuses text nested deeper than [`MAX_DEPTH`]. Text with few brackets passes by counting them, at the speed of memory.
-pub fn check_depth(text: &[u8]) -> Result<(), JsonError> {
-    if openers(text) <= MAX_DEPTH || deepest(text) <= MAX_DEPTH {
-        Ok(())
-    } else {
-        Err(JsonError::TooDeep)
-    }
-}
-
-/// How many `{` and `[` there are. Counted in bytes over short pieces, which compilers turn into vector instructions.
-fn openers(text: &[u8]) -> usize {
-    // The two differ in one bit.
-    let count = |piece: &[u8]| {
-        piece
-            .iter()
-            .map(|byte| u8::from(byte | 0x20 == b'{'))
-            .sum::<u8>()
-    };
-    text.chunks(128)
-        .map(|piece| usize::from(count(piece)))
-        .sum()
-}
-
-fn deepest(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text {
-        if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// Appends `text` as a JSON string.
@@ -411,7 +313,8 @@ fn separate(out: &mut Vec<u8>, opening: usize) {
     }
 }
 
-fn unescape(quoted: &[u8]) -> Option<Cow<'_, str>> {
+/// The text of a JSON string that is given with its quotes.
+pub fn unescape(quoted: &[u8]) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if inner.contains(&b'\\') {
         return serde_json::from_slice::<String>(quoted)

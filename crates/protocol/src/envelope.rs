@@ -1,12 +1,10 @@
 //! The JSON-RPC envelope, read in one pass over the bytes; payloads are located, not parsed.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use toolbus_model::json::{Cut, JsonError, Places, check_depth};
+use toolbus_model::json::{Cut, JsonError, Reader, unescape};
 use toolbus_model::{Error, Object, Raw};
 
 /// A request or notification.
@@ -58,77 +56,64 @@ impl From<Error> for Refusal {
 impl Message {
     /// Reads one message.
     pub fn parse(body: &Bytes) -> Result<Self, Refusal> {
-        check_depth(body).map_err(not_json)?;
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let seen = serde::de::Deserializer::deserialize_map(&mut reader, Top { body })
-            .and_then(|seen| reader.end().map(|()| seen))
-            .map_err(|error| diagnose(body, error.into()))?;
+        let mut seen = Seen::default();
+        let mut reader = Reader::new(body).map_err(not_json)?;
+        let read = reader
+            .members(|reader, key| seen.member(body, reader, key))
+            .and_then(|_| reader.end());
+        read.map_err(|error| diagnose(body, error))?;
         seen.into_message(body)
     }
 }
 
 /// The members of the envelope, as found.
 #[derive(Default)]
-struct Seen<'a> {
-    jsonrpc: Option<&'a RawValue>,
-    id: Option<&'a RawValue>,
-    method: Option<&'a RawValue>,
-    params: Option<Places>,
-    result: Option<Places>,
-    error: Option<&'a RawValue>,
+struct Seen {
+    jsonrpc: Option<Raw>,
+    id: Option<Raw>,
+    method: Option<Raw>,
+    params: Option<Cut>,
+    result: Option<Cut>,
+    error: Option<Raw>,
 }
 
-struct Top<'s> {
-    body: &'s Bytes,
-}
-
-impl<'de> Visitor<'de> for Top<'_> {
-    type Value = Seen<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON-RPC message, which is an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seen<'de>, A::Error> {
-        let mut seen = Seen::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let again = match key.as_ref() {
-                "jsonrpc" => seen.jsonrpc.replace(map.next_value()?).is_some(),
-                "id" => seen.id.replace(map.next_value()?).is_some(),
-                "method" => seen.method.replace(map.next_value()?).is_some(),
-                "params" => seen
-                    .params
-                    .replace(map.next_value_seed(Cut::of(self.body))?)
-                    .is_some(),
-                "result" => seen
-                    .result
-                    .replace(map.next_value_seed(Cut::of(self.body))?)
-                    .is_some(),
-                "error" => seen.error.replace(map.next_value()?).is_some(),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    false
+impl Seen {
+    fn member(
+        &mut self,
+        body: &Bytes,
+        reader: &mut Reader<'_>,
+        key: Range<usize>,
+    ) -> Result<(), JsonError> {
+        let key = unescape(&body[key]).unwrap_or_default();
+        let again = match key.as_ref() {
+            // Objects within the envelope are cut in the same pass.
+            "params" => self.params.replace(reader.object()?).is_some(),
+            "result" => self.result.replace(reader.object()?).is_some(),
+            name => {
+                let value = Raw::checked(body.slice(reader.value()?));
+                match name {
+                    "jsonrpc" => self.jsonrpc.replace(value).is_some(),
+                    "id" => self.id.replace(value).is_some(),
+                    "method" => self.method.replace(value).is_some(),
+                    "error" => self.error.replace(value).is_some(),
+                    _ => false,
                 }
-            };
-            if again {
-                return Err(serde::de::Error::custom(format!(
-                    "member {key:?} stands twice"
-                )));
             }
+        };
+        if again {
+            Err(JsonError::Shape(format!("member {key:?} stands twice")))
+        } else {
+            Ok(())
         }
-        Ok(seen)
     }
-}
 
-impl Seen<'_> {
     fn into_message(self, body: &Bytes) -> Result<Message, Refusal> {
-        let raw = |value: &RawValue| Raw::parse(body.slice_ref(value.get().as_bytes())).ok();
-        let id = self.id.and_then(raw);
+        let id = self.id;
         let refuse = |why: &str| Refusal {
             error: Error::InvalidRequest(why.to_owned()),
             id: id.clone().filter(is_id),
         };
-        if self.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+        if self.jsonrpc.as_ref().and_then(Raw::as_str).as_deref() != Some("2.0") {
             return Err(refuse(
                 "Invalid request: member \"jsonrpc\" must be \"2.0\"",
             ));
@@ -139,14 +124,12 @@ impl Seen<'_> {
                     "Invalid request: member \"id\" must be a string or an integer",
                 ));
             }
-            let Ok(method) = serde_json::from_str::<String>(method.get()) else {
+            let Some(method) = method.as_str().map(Cow::into_owned) else {
                 return Err(refuse(
                     "Invalid request: member \"method\" must be a string",
                 ));
             };
-            let params = self
-                .params
-                .map_or_else(Object::empty, |places| places.within(body));
+            let params = self.params.map_or_else(Object::empty, |cut| cut.of(body));
             let meta = match params.object("_meta") {
                 None => Object::empty(),
                 Some(Ok(meta)) => meta,
@@ -165,8 +148,8 @@ impl Seen<'_> {
             }));
         }
         let result = match (self.result, self.error) {
-            (Some(result), None) => Ok(result.within(body)),
-            (None, Some(error)) => Err(upstream_error(error.get())),
+            (Some(result), None) => Ok(result.of(body)),
+            (None, Some(error)) => Err(upstream_error(&error)),
             _ => return Err(refuse("Invalid request: member \"method\" is missing")),
         };
         Ok(Message::Reply(Reply {
@@ -190,29 +173,27 @@ fn is_id(id: &Raw) -> bool {
             && fraction.iter().all(|byte| *byte == b'0'))
 }
 
-fn upstream_error(text: &str) -> Error {
-    #[derive(serde::Deserialize)]
-    struct Wire<'a> {
-        code: i64,
-        #[serde(default)]
-        message: String,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    match serde_json::from_str::<Wire<'_>>(text) {
-        Ok(wire) => Error::Upstream {
-            code: wire.code,
-            message: wire.message,
-            data: wire
-                .data
-                .and_then(|data| Raw::parse(Bytes::copy_from_slice(data.get().as_bytes())).ok()),
-        },
-        Err(_) => Error::Upstream {
+fn upstream_error(error: &Raw) -> Error {
+    let fields = Object::from_raw(error).ok();
+    let read = fields.as_ref().and_then(|fields| {
+        let message = fields.str("message").unwrap_or_default().into_owned();
+        Some(Error::Upstream {
+            code: fields.raw("code")?.read().ok()?,
+            message,
+            data: fields.raw("data"),
+        })
+    });
+    read.unwrap_or_else(|| {
+        let message = format!(
+            "The server's error is not a JSON-RPC error: {:.200}",
+            format!("{error:?}")
+        );
+        Error::Upstream {
             code: -32603,
-            message: format!("The server's error is not a JSON-RPC error: {text:.200}"),
+            message,
             data: None,
-        },
-    }
+        }
+    })
 }
 
 fn not_json(error: JsonError) -> Refusal {

@@ -120,6 +120,29 @@ proptest! {
     }
 
     #[test]
+    fn what_is_json_is_what_serde_says(value in any_json(), at in any::<prop::sample::Index>(), byte in prop::option::of(any::<u8>())) {
+        let mut text = value.into_bytes();
+        // Broken in one place or cut off: both must agree on whether it is still JSON.
+        match byte {
+            Some(byte) => { let at = at.index(text.len()); text[at] = byte; }
+            None => text.truncate(at.index(text.len()) + 1),
+        }
+        let serde = serde_json::from_slice::<&serde_json::value::RawValue>(&text).is_ok();
+        prop_assert_eq!(Raw::parse(text.clone().into()).is_ok(), serde, "{}", String::from_utf8_lossy(&text));
+    }
+
+    #[test]
+    fn odd_pieces_are_judged_as_serde_judges_them(pieces in prop::collection::vec(prop_oneof![
+        Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\""), Just("\\"), Just("\\u12"), Just("ab"),
+        Just("-"), Just("0"), Just("1"), Just("."), Just("e"), Just("+"), Just("true"), Just("null"), Just(" "), Just("\n"),
+        Just("\"a\""), Just("\"a\":"), Just("\u{7f}"), Just("é"), Just("12345678"),
+    ], 0..14)) {
+        let text = pieces.concat();
+        let serde = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+        prop_assert_eq!(Raw::parse(text.clone().into()).is_ok(), serde, "{}", text);
+    }
+
+    #[test]
     fn cutting_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Object::parse(bytes.into());
     }

@@ -67,7 +67,7 @@ fn refusals_name_the_member_and_keep_the_id() {
         ),
         (
             "{\"jsonrpc\":\"2.0\",",
-            "parse: Parse error: not valid JSON: EOF while parsing a value at line 1 column 17",
+            "parse: Parse error: not valid JSON: EOF while parsing an object at line 1 column 17",
             None,
         ),
         (
