@@ -96,6 +96,7 @@ pub struct Gateway {
     pub metrics: Metrics,
     catalog: ArcSwap<Catalog>,
     prefix: bool,
+    /// Whether every server has answered or failed once; sent anew with each catalog.
     settled: watch::Sender<bool>,
     opened: Instant,
     tasks: TaskTracker,
@@ -192,14 +193,7 @@ impl Gateway {
         call: &Call,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
-        let server = match self.resolve(scope, &mut request, findings) {
-            // It may be a tool of a server that is still starting.
-            Err(_) if !self.is_settled() => {
-                self.started().await;
-                self.resolve(scope, &mut request, findings)?
-            }
-            resolved => resolved?,
-        };
+        let server = self.find(scope, &mut request, findings).await?;
         let policy = self.policy.load_full();
         let original = findings.original.as_deref().unwrap_or_default();
         if !policy.permits(&call.seed.caller, server.name.as_str(), original) {
@@ -218,6 +212,28 @@ impl Gateway {
         deadlines
             .watch(call, server.backend.serve(request, call))
             .await
+    }
+
+    /// [`Gateway::resolve`], which waits while servers still start: it may be theirs.
+    async fn find(
+        &self,
+        scope: &Scope,
+        request: &mut Request,
+        findings: &mut Findings,
+    ) -> Result<&Server, Error> {
+        let mut rebuilt = self.settled.subscribe();
+        loop {
+            match self.resolve(scope, request, findings) {
+                Err(error) if self.is_settled() => return Err(error),
+                Err(error) => {
+                    let left = SETTLE_WITHIN.saturating_sub(self.opened.elapsed());
+                    let Ok(Ok(())) = timeout(left, rebuilt.changed()).await else {
+                        return Err(error);
+                    };
+                }
+                found => return found,
+            }
+        }
     }
 
     /// Finds who serves the request, and under which name.
@@ -391,8 +407,8 @@ impl Gateway {
                 self.metrics
                     .server_is(name.as_str(), offer.health == Health::Up);
             }
-            self.settled
-                .send_if_modified(|before| settled && !std::mem::replace(before, true));
+            // Everyone who waits for a server looks again, whether or not all have settled.
+            self.settled.send_modify(|before| *before |= settled);
             if self
                 .closing
                 .run_until_cancelled(changed.notified())

@@ -470,3 +470,130 @@ fn without_a_configuration_there_is_a_working_gateway() {
     let answer: Value = serde_json::from_slice(&output.stdout).expect("a message");
     assert_eq!(answer["result"]["tools"], json!([]));
 }
+
+#[test]
+fn what_may_not_be_seen_looks_absent_in_every_way() {
+    let config = format!(
+        "{}[callers.ci]\ntoken = \"t\"\ndeny = [\"*.echo\", \"*.test_prompt_with_arguments\"]\n",
+        fixture()
+    );
+    let gateway = Gateway::start(&config);
+    let ask = |method: &str, params: Value| {
+        let request =
+            String::from_utf8(support::modern_request("/mcp", method, params)).expect("text");
+        gateway.send(
+            request
+                .replacen("host:", "authorization: Bearer t\r\nhost:", 1)
+                .as_bytes(),
+        )
+    };
+    let complete = |name: &str| {
+        let reference = json!({"type": "ref/prompt", "name": name});
+        let answer = ask(
+            "completion/complete",
+            json!({"ref": reference, "argument": {"name": "arg1", "value": "p"}}),
+        );
+        (answer.status, answer.json()["error"]["message"].clone())
+    };
+    assert_eq!(
+        complete("test_prompt_with_arguments"),
+        complete("no_such_prompt")
+    );
+    // Cursors are what base64 makes of a list's name and its last entry's.
+    let cursor = |cursor: &str| {
+        ask("tools/list", json!({ "cursor": cursor })).json()["error"]["message"].clone()
+    };
+    assert!(
+        cursor("dG9vbHM6ZWNobw").is_string(),
+        "tools:echo, which is denied"
+    );
+    assert_eq!(
+        cursor("dG9vbHM6ZWNobw"),
+        cursor("dG9vbHM6bm9uZQ"),
+        "tools:none, which is not there"
+    );
+}
+
+#[test]
+fn a_server_that_is_slow_to_start_delays_only_its_own_calls() {
+    let slow = Gateway::server("slow", "faulty", &["--start-delay-ms", "4000"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("toolbus.toml");
+    std::fs::write(
+        &config,
+        format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{}{slow}", fixture()),
+    )
+    .expect("written");
+    let mut child = support::command(folder.path())
+        .args(["up", &support::text(&config)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut url = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe"))
+        .read_line(&mut url)
+        .expect("a line");
+    let address: std::net::SocketAddr = url
+        .trim()
+        .trim_start_matches("http://")
+        .trim_end_matches("/mcp")
+        .parse()
+        .expect("an address");
+    let send = |request: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        stream.write_all(request).expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    let call = |tool: &str| {
+        support::modern_request(
+            "/mcp",
+            "tools/call",
+            json!({"name": tool, "arguments": {"message": "m"}}),
+        )
+    };
+    wait_for("the quick server is served", || {
+        send(&call("echo")).contains("\"result\"")
+    });
+    let ready = send(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(
+        ready.contains("\"slow\":\"starting\""),
+        "while the other still starts: {ready}"
+    );
+    assert!(
+        send(&call("ok")).contains("\"result\""),
+        "a call of the slow one waits for it"
+    );
+    let _ = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    wait_for("it ends", || child.try_wait().expect("a status").is_some());
+}
+
+#[test]
+fn a_legacy_call_can_be_cancelled_after_its_connection_is_lost() {
+    let gateway = Gateway::start(&fixture());
+    let session = Session::open(&gateway);
+    let body = json!({"jsonrpc": "2.0", "id": "lost", "method": "tools/call", "params": {"name": "slow_compute", "arguments": {"seconds": 30}}});
+    let mut stream = gateway.connect();
+    stream
+        .write_all(&post("/mcp", &session.headers(), &body.to_string()))
+        .expect("sent");
+    wait_for("the call is under way", || {
+        gateway
+            .get("/metrics")
+            .text()
+            .contains("toolbus_calls_in_flight 1")
+    });
+    drop(stream);
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "lost"}});
+    assert_eq!(session.send(&cancel).status, 202);
+    wait_for("it is cancelled", || {
+        gateway
+            .records()
+            .iter()
+            .any(|r| r["outcome"] == "cancelled")
+    });
+}

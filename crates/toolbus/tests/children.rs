@@ -341,3 +341,52 @@ fn a_child_gets_a_clean_environment_and_no_descriptors_of_ours() {
         .collect();
     assert!(foreign.is_empty(), "{}", seen["fds"]);
 }
+
+#[test]
+fn a_child_that_never_answers_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("toolbus.toml");
+    let text = "[gateway]\nlisten = \"127.0.0.1:0\"\n[servers.mute.stdio]\ncommand = [\"sleep\", \"600\"]\n";
+    std::fs::write(&config, text).expect("written");
+    let mut child = support::command(folder.path())
+        .args(["up", &support::text(&config)])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for("the child is started", || {
+        descendants(child.id()).len() == 2
+    });
+    let all = descendants(child.id());
+    let _ = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    wait_for("the gateway ends", || {
+        child.try_wait().expect("a status").is_some()
+    });
+    wait_for("and all that it started", || {
+        !all.iter().any(|pid| is_running(*pid))
+    });
+}
+
+#[test]
+fn a_call_that_a_dead_child_never_read_goes_to_the_next_one() {
+    let gateway = gateway(&[], "");
+    for round in 0..5 {
+        let pid = descendants(gateway.child.id())
+            .into_iter()
+            .find(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                    .is_ok_and(|name| name.trim() == "faulty")
+            })
+            .expect("the server runs");
+        let _ = Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status();
+        let ok = gateway.call("ok", json!({})).json();
+        assert_eq!(
+            ok["result"]["content"][0]["text"], "ok",
+            "round {round}: {ok}"
+        );
+    }
+}
