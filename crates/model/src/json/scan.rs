@@ -227,8 +227,16 @@ fn literal(text: &[u8], at: usize, word: &[u8]) -> Result<usize, Broken> {
 
 /// RFC 8259, section 6.
 fn number(text: &[u8], at: usize) -> Result<usize, Broken> {
-    let at = if text.get(at) == Some(&b'-') { at + 1 } else { at };
-    let mut at = if text.get(at) == Some(&b'0') { at + 1 } else { digits(text, at)? };
+    let at = if text.get(at) == Some(&b'-') {
+        at + 1
+    } else {
+        at
+    };
+    let mut at = if text.get(at) == Some(&b'0') {
+        at + 1
+    } else {
+        digits(text, at)?
+    };
     // Most numbers end here.
     if !matches!(text.get(at), Some(b'.' | b'e' | b'E')) {
         return Ok(at);
