@@ -383,6 +383,7 @@ fn a_call_that_a_dead_child_never_read_goes_to_the_next_one() {
         let _ = Command::new("kill")
             .args(["-KILL", &pid.to_string()])
             .status();
+        wait_for("it is dead", || !is_running(pid));
         let ok = gateway.call("ok", json!({})).json();
         assert_eq!(
             ok["result"]["content"][0]["text"], "ok",

@@ -364,11 +364,20 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A process of this id runs (a zombie does not).
+/// A process of this id runs. A zombie does not, once all its threads are: until then one of them can still read.
 pub fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    threads
+        .map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default())
+        .any(|stat| {
+            let state = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.chars().next());
+            state.is_some_and(|state| state != 'Z' && state != 'X')
+        })
 }
 
 /// The processes that descend from one.
