@@ -52,7 +52,7 @@ pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> anyhow::
     }
     let remedy = match &*program {
         "npm" => "install Node.js, any version from 20 on, with its npm",
-        "python3" => "install Python 3.10 or newer",
+        "python3" => "install Python 3.11 or newer",
         "wrk" => "install it, on Debian and Ubuntu with `apt-get install wrk`",
         "taskset" => "install util-linux, or run with --no-pin",
         "git" => "install git",

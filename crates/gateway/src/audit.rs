@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use toolbus_model::{Call, Error, Outcome, Request};
 use toolbus_protocol::trace;
@@ -97,8 +96,8 @@ struct Record<'a> {
     duration_ms: f64,
     request_bytes: usize,
     response_bytes: usize,
-    /// SHA-256 of the arguments' text as received.
-    arguments_sha256: Option<&'a str>,
+    /// BLAKE3 of the arguments' text as received.
+    arguments_blake3: Option<&'a str>,
     trace_id: Option<&'a str>,
 }
 
@@ -147,7 +146,10 @@ impl Audit {
         let entry = Entry {
             started: call.started,
             request_bytes: request.params.bytes().len(),
-            digest: request.params.get("arguments").map(hex_digest),
+            digest: request
+                .params
+                .get("arguments")
+                .map(|arguments| blake3::hash(arguments).to_hex().to_string()),
             method: request.method.as_str().to_owned(),
             asked,
         };
@@ -202,7 +204,7 @@ impl Audit {
             response_bytes: answer
                 .as_ref()
                 .map_or(0, |outcome| outcome.object().bytes().len()),
-            arguments_sha256: entry.digest.as_deref(),
+            arguments_blake3: entry.digest.as_deref(),
             trace_id: trace::id(&seed.trace),
         };
         let mut waiting = self.shared.lock();
@@ -308,14 +310,4 @@ pub(crate) fn label(answer: &Result<Outcome, Error>) -> &'static str {
 
 fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
-fn hex_digest(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(bytes);
-    digest
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| DIGITS[usize::from(digit)] as char)
-        .collect()
 }

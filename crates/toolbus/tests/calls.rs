@@ -147,10 +147,10 @@ fn records_hold_everything_but_the_payload() {
         ("name", "show_request"),
         ("outcome", "ok"),
         ("traceId", "0af7651916cd43dd8448eb211c80319c"),
-        // printf '{"secret":"s3cret"}' | sha256sum
+        // printf '{"secret":"s3cret"}' | b3sum
         (
-            "argumentsSha256",
-            "9d9d2867fb59d381e2cb7066bdc77b3b8a73839f9d2432431db4d754e51e0e77",
+            "argumentsBlake3",
+            "fc4f22e79e9618fd2c65ca3be09b6722dfdf1a2204fcca6b7cb8083242e3f7ba",
         ),
     ] {
         assert_eq!(record[member], value, "{record}");

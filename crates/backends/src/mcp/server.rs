@@ -165,9 +165,25 @@ impl McpServer {
             .filter(|_| connection.peer.revision.era() == Era::Legacy);
         tokio::select! {
             () = rung(unasked) => sleep(DEBOUNCE).await,
-            () = self.reconnected.notified() => {}
+            () = self.replaced(&connection) => {}
             error = connection.link.lost() => self.lost(error).await,
             () = sleep(again), if unasked.is_none() => {}
+        }
+    }
+
+    /// Waits until a caller has opened another connection.
+    async fn replaced(&self, listed: &Arc<Connection>) {
+        let is_listed = || {
+            self.current
+                .load()
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, listed))
+        };
+        loop {
+            self.reconnected.notified().await;
+            if !is_listed() {
+                return;
+            }
         }
     }
 

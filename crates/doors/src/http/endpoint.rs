@@ -83,18 +83,9 @@ impl HttpDoor {
         let body = self
             .read(&visit.headers, body)
             .await
-            .map_err(|error| Failure {
-                error,
-                id: None,
-                era,
-                call: None,
-            })?;
-        let message = Message::parse(&body).map_err(|Refusal { error, id }| Failure {
-            error,
-            id,
-            era,
-            call: None,
-        })?;
+            .map_err(|error| Failure::before_call(era, None, error))?;
+        let message = Message::parse(&body)
+            .map_err(|Refusal { error, id }| Failure::before_call(era, id, error))?;
         match message {
             Message::Call(envelope) if is_modern(&visit.headers, &envelope) => {
                 self.modern(visit, envelope).await
@@ -106,19 +97,10 @@ impl HttpDoor {
                     "Invalid request: responses are not accepted here".to_owned(),
                 );
                 if era == Era::Modern {
-                    return Err(Failure {
-                        error,
-                        id: None,
-                        era,
-                        call: None,
-                    });
+                    return Err(Failure::before_call(era, None, error));
                 }
-                self.session(visit).map_err(|error| Failure {
-                    error,
-                    id: None,
-                    era,
-                    call: None,
-                })?;
+                self.session(visit)
+                    .map_err(|error| Failure::before_call(era, None, error))?;
                 Ok(accepted())
             }
         }
@@ -177,12 +159,7 @@ impl HttpDoor {
             // Over HTTP a client cancels by closing; no other notification is defined.
             return Ok(accepted());
         };
-        let fail = |error| Failure {
-            error,
-            id: Some(id.clone()),
-            era: Era::Modern,
-            call: None,
-        };
+        let fail = |error| Failure::before_call(Era::Modern, Some(id.clone()), error);
         let said = Modern::read(&envelope.meta).map_err(fail)?;
         headers::check_routing(&visit.headers, &envelope, &said.version).map_err(fail)?;
         let terms = Terms::modern(
@@ -214,12 +191,7 @@ impl HttpDoor {
         envelope: Envelope,
     ) -> Result<Response<Body>, Failure> {
         let id = envelope.id.clone();
-        let fail = |error| Failure {
-            error,
-            id: id.clone(),
-            era: Era::Legacy,
-            call: None,
-        };
+        let fail = |error| Failure::before_call(Era::Legacy, id.clone(), error);
         if envelope.method == "initialize"
             && let Some(id) = &id
             && !visit.headers.contains_key(headers::SESSION)
@@ -298,12 +270,9 @@ impl HttpDoor {
     }
 
     fn delete(&self, visit: &Visit<'_>) -> Result<Response<Body>, Failure> {
-        let session = self.session(visit).map_err(|error| Failure {
-            error,
-            id: None,
-            era: Era::Legacy,
-            call: None,
-        })?;
+        let session = self
+            .session(visit)
+            .map_err(|error| Failure::before_call(Era::Legacy, None, error))?;
         self.sessions.end(&session);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -449,6 +418,16 @@ fn whole(status: StatusCode, message: Vec<u8>) -> Response<Body> {
 }
 
 impl Failure {
+    /// An error of a request that did not become a call.
+    fn before_call(era: Era, id: Option<Raw>, error: Error) -> Self {
+        Self {
+            error,
+            id,
+            era,
+            call: None,
+        }
+    }
+
     fn into_response(self) -> Response<Body> {
         let wire = Wire::of(&self.error, self.era, self.call);
         let mut response = whole(wire.status, encode::error(self.id.as_ref(), &wire));
