@@ -524,12 +524,14 @@ fn a_server_that_is_slow_to_start_delays_only_its_own_calls() {
         format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{}{slow}", fixture()),
     )
     .expect("written");
-    let mut child = support::command(folder.path())
-        .args(["up", &support::text(&config)])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child = support::Owned(
+        support::command(folder.path())
+            .args(["up", &support::text(&config)])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts"),
+    );
     let mut url = String::new();
     BufReader::new(child.stdout.take().expect("a pipe"))
         .read_line(&mut url)

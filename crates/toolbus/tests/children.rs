@@ -348,12 +348,14 @@ fn a_child_that_never_answers_does_not_hold_up_the_end() {
     let config = folder.path().join("toolbus.toml");
     let text = "[gateway]\nlisten = \"127.0.0.1:0\"\n[servers.mute.stdio]\ncommand = [\"sleep\", \"600\"]\n";
     std::fs::write(&config, text).expect("written");
-    let mut child = support::command(folder.path())
-        .args(["up", &support::text(&config)])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child = support::Owned(
+        support::command(folder.path())
+            .args(["up", &support::text(&config)])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts"),
+    );
     wait_for("the child is started", || {
         descendants(child.id()).len() == 2
     });

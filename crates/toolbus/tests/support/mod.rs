@@ -179,6 +179,30 @@ impl Drop for Gateway {
     }
 }
 
+/// A process that ends with the test, also with a failed one.
+pub struct Owned(pub Child);
+
+impl std::ops::Deref for Owned {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Owned {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// `toolbus` with state of its own.
 pub fn command(state: &Path) -> Command {
     let mut command = Command::new(toolbus());
