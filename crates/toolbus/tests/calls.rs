@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -21,22 +22,28 @@ fn counts(gateway: &Gateway) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-#[test]
-fn a_modern_caller_that_goes_away_cancels() {
-    let gateway = Gateway::start(&fixture());
+/// Sends a call and waits until it is on its way; its connection.
+fn under_way(gateway: &Gateway, request: &[u8]) -> TcpStream {
     let mut stream = gateway.connect();
-    let request = support::modern_request(
-        "/mcp",
-        "tools/call",
-        json!({"name": "slow_compute", "arguments": {"seconds": 30}}),
-    );
-    stream.write_all(&request).expect("sent");
+    stream.write_all(request).expect("sent");
     wait_for("the call is under way", || {
         gateway
             .get("/metrics")
             .text()
             .contains("toolbus_calls_in_flight 1")
     });
+    stream
+}
+
+#[test]
+fn a_modern_caller_that_goes_away_cancels() {
+    let gateway = Gateway::start(&fixture());
+    let request = support::modern_request(
+        "/mcp",
+        "tools/call",
+        json!({"name": "slow_compute", "arguments": {"seconds": 30}}),
+    );
+    let stream = under_way(&gateway, &request);
     drop(stream);
     wait_for("the server is told", || counts(&gateway)["cancelled"] == 1);
     wait_for("the record is written", || {
@@ -62,14 +69,7 @@ fn a_legacy_caller_that_goes_away_does_not_cancel_but_a_notification_does() {
         let body = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
         post("/mcp", &session.headers(), &body.to_string())
     };
-    let mut stream = gateway.connect();
-    stream.write_all(&slow("gone", 0.6)).expect("sent");
-    wait_for("the call is under way", || {
-        gateway
-            .get("/metrics")
-            .text()
-            .contains("toolbus_calls_in_flight 1")
-    });
+    let stream = under_way(&gateway, &slow("gone", 0.6));
     drop(stream);
     wait_for("it ends by itself", || {
         gateway
@@ -77,14 +77,7 @@ fn a_legacy_caller_that_goes_away_does_not_cancel_but_a_notification_does() {
             .iter()
             .any(|r| r["name"] == "slow_compute" && r["outcome"] == "ok")
     });
-    let mut stream = gateway.connect();
-    stream.write_all(&slow("stopped", 30.0)).expect("sent");
-    wait_for("the call is under way", || {
-        gateway
-            .get("/metrics")
-            .text()
-            .contains("toolbus_calls_in_flight 1")
-    });
+    let _held = under_way(&gateway, &slow("stopped", 30.0));
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "stopped"}});
     assert_eq!(session.send(&cancel).status, 202);
     wait_for("it is cancelled", || {
@@ -308,19 +301,12 @@ fn a_full_server_answers_429_with_a_time_to_come_back() {
         "{}[servers.fixture]\nmax_in_flight = 1\n",
         fixture()
     ));
-    let mut stream = gateway.connect();
     let slow = support::modern_request(
         "/mcp",
         "tools/call",
         json!({"name": "slow_compute", "arguments": {"seconds": 30}}),
     );
-    stream.write_all(&slow).expect("sent");
-    wait_for("the call is under way", || {
-        gateway
-            .get("/metrics")
-            .text()
-            .contains("toolbus_calls_in_flight 1")
-    });
+    let _held = under_way(&gateway, &slow);
     let refused = gateway.call("echo", json!({"message": "m"}));
     assert_eq!(
         (refused.status, refused.header("retry-after")),
@@ -543,7 +529,7 @@ fn a_server_that_is_slow_to_start_delays_only_its_own_calls() {
         .parse()
         .expect("an address");
     let send = |request: &[u8]| {
-        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        let mut stream = TcpStream::connect(address).expect("a connection");
         stream.write_all(request).expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
@@ -579,16 +565,8 @@ fn a_legacy_call_can_be_cancelled_after_its_connection_is_lost() {
     let gateway = Gateway::start(&fixture());
     let session = Session::open(&gateway);
     let body = json!({"jsonrpc": "2.0", "id": "lost", "method": "tools/call", "params": {"name": "slow_compute", "arguments": {"seconds": 30}}});
-    let mut stream = gateway.connect();
-    stream
-        .write_all(&post("/mcp", &session.headers(), &body.to_string()))
-        .expect("sent");
-    wait_for("the call is under way", || {
-        gateway
-            .get("/metrics")
-            .text()
-            .contains("toolbus_calls_in_flight 1")
-    });
+    let request = post("/mcp", &session.headers(), &body.to_string());
+    let stream = under_way(&gateway, &request);
     drop(stream);
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "lost"}});
     assert_eq!(session.send(&cancel).status, 202);
