@@ -182,5 +182,11 @@ pub(crate) fn notice(event: &Event, token: Option<&Raw>) -> Vec<u8> {
             |out| out.extend_from_slice(event.params.bytes()),
             size,
         ),
+        EventKind::ElicitationComplete => write::notification(
+            "notifications/elicitation/complete",
+            |out| out.extend_from_slice(event.params.bytes()),
+            size,
+        ),
+        EventKind::Paused => Vec::new(),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn ready(gateway: &Gateway, in_detail: bool) -> Response<Body> {
         .map(|(name, offer)| {
             let state = match &offer.health {
                 Health::Starting => "starting",
+                Health::Resting => "resting",
                 Health::Up => "up",
                 Health::Down(_) => "down",
             };

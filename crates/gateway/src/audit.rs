@@ -304,6 +304,7 @@ pub(crate) fn label(answer: &Result<Outcome, Error>) -> &'static str {
         Ok(Outcome::Complete(_)) => "ok",
         Ok(Outcome::InputRequired(_)) => "input_required",
         Ok(Outcome::Task(_)) => "task",
+        Ok(Outcome::Extended(_)) => "extended",
         Err(error) => error.label(),
     }
 }

@@ -139,9 +139,9 @@ impl Catalog {
         };
         // A server that is away keeps its names for its return.
         let away = |server: &ServerName| {
-            offers
-                .iter()
-                .any(|(name, o)| name == server && o.health != Health::Up)
+            offers.iter().any(|(name, o)| {
+                name == server && !matches!(o.health, Health::Up | Health::Resting)
+            })
         };
         let kept = holders.iter().filter(|((_, server, _), _)| away(server));
         for (key, name) in kept {

@@ -404,8 +404,10 @@ impl Gateway {
             holders = if settled { given } else { holders };
             self.catalog.store(Arc::new(catalog));
             for (name, offer) in &offers {
-                self.metrics
-                    .server_is(name.as_str(), offer.health == Health::Up);
+                self.metrics.server_is(
+                    name.as_str(),
+                    matches!(offer.health, Health::Up | Health::Resting),
+                );
             }
             // Everyone who waits for a server looks again, whether or not all have settled.
             self.settled.send_modify(|before| *before |= settled);
@@ -475,7 +477,7 @@ fn operation(
         gen_ai_tool_name: findings.original.as_ref().map(of_tool).unwrap_or_default(),
         mcp_protocol_version: call.seed.revision.as_str(),
         error_type: match audit::label(answer) {
-            "ok" | "input_required" | "task" => "",
+            "ok" | "input_required" | "task" | "extended" => "",
             label => label,
         },
     }

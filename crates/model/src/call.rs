@@ -30,6 +30,10 @@ pub enum EventKind {
     Progress,
     /// A log line.
     Log,
+    /// An elicitation by URL has come to its end (`notifications/elicitation/complete`, up to 2025-11-25).
+    ElicitationComplete,
+    /// The server closed the call's stream and asks to be waited for (SEP-1699). A caller of that revision is asked the same.
+    Paused,
 }
 
 /// MCP's log levels, lowest first.
@@ -217,6 +221,7 @@ impl Line {
                 self.log_level
                     .is_some_and(|lowest| level.unwrap_or(LogLevel::Info) >= lowest)
             }
+            EventKind::ElicitationComplete | EventKind::Paused => true,
         };
         if let (true, Some(events)) = (wanted, &self.events) {
             let _ = events.try_send(Box::new(event));

@@ -89,6 +89,8 @@ pub enum Kind {
     Server,
     /// A list's cursor.
     Cursor,
+    /// A task, by id.
+    Task,
 }
 
 /// Whose fault an error is.
@@ -270,6 +272,10 @@ impl fmt::Display for Error {
                 kind: Kind::Server,
                 name,
             } => write!(f, "Unknown server: {name}"),
+            Self::Unknown {
+                kind: Kind::Task,
+                name,
+            } => write!(f, "Unknown task: {name}"),
             Self::Unknown {
                 kind: Kind::Cursor, ..
             } => f.write_str("Unknown cursor: list again from the start, without a cursor"),

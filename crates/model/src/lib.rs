@@ -11,11 +11,11 @@ mod names;
 mod offer;
 mod outcome;
 
-pub use backend::{Backend, BoxFuture, Request};
+pub use backend::{Backend, BoxFuture, Filter, Listening, Notice, Request};
 pub use call::{Call, CallEnd, CallSeed, Event, EventKind, Events, Line, LogLevel, Trace};
 pub use error::{Cause, Error, Fault, Kind};
 pub use json::{Object, Raw};
 pub use method::Method;
 pub use names::{CallId, Caller, Era, Revision, ServerName};
-pub use offer::{Freshness, Health, Item, Offer};
+pub use offer::{Changes, Freshness, Health, Item, Offer};
 pub use outcome::Outcome;

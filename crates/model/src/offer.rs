@@ -19,6 +19,8 @@ pub enum Health {
     /// Not asked yet.
     #[default]
     Starting,
+    /// Not running; what it offered last is known, and the first call starts it.
+    Resting,
     /// It answered.
     Up,
     /// It is not to be had, and why.
@@ -44,6 +46,17 @@ impl Default for Freshness {
     }
 }
 
+/// How often each list was said to have changed. A server may say so although the list reads the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Of its tools.
+    pub tools: u64,
+    /// Of its prompts.
+    pub prompts: u64,
+    /// Of its resources and templates.
+    pub resources: u64,
+}
+
 /// Everything a back end offers at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Offer {
@@ -65,6 +78,8 @@ pub struct Offer {
     pub revision: Option<&'static str>,
     /// How long the lists may be kept.
     pub freshness: Freshness,
+    /// How often each list changed.
+    pub changes: Changes,
     /// How it is.
     pub health: Health,
 }

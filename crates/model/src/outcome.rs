@@ -1,4 +1,4 @@
-//! How a request ended well: MCP's three kinds of result, each around its raw bytes.
+//! How a request ended well: MCP's kinds of result, each around its raw bytes.
 
 use crate::Object;
 
@@ -11,13 +11,18 @@ pub enum Outcome {
     InputRequired(Object),
     /// The work goes on as a task; only for callers that declared the tasks extension.
     Task(Object),
+    /// A kind of result that an extension defines; only for callers that declared the extension.
+    Extended(Object),
 }
 
 impl Outcome {
     /// The result object.
     pub fn object(&self) -> &Object {
         match self {
-            Self::Complete(object) | Self::InputRequired(object) | Self::Task(object) => object,
+            Self::Complete(object)
+            | Self::InputRequired(object)
+            | Self::Task(object)
+            | Self::Extended(object) => object,
         }
     }
 

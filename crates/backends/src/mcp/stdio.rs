@@ -357,7 +357,7 @@ impl Process {
                 token.and_then(|token| waiting.get(&token))
             }
             // A log line names no request: with several under way it could reach the wrong caller.
-            EventKind::Log => Some(&waiting)
+            EventKind::Log | EventKind::ElicitationComplete | EventKind::Paused => Some(&waiting)
                 .filter(|waiting| waiting.len() == 1)
                 .and_then(|w| w.values().next()),
         };

@@ -183,6 +183,7 @@ fn tell(kind: EventKind, params: &Object) {
             || text("data").unwrap_or_default(),
             |text| text.into_owned(),
         )),
+        EventKind::ElicitationComplete | EventKind::Paused => {}
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
     let mut failed = 0;
     for (name, offer) in &offers {
         match &offer.health {
-            Health::Up => say::out(format!("ok    {name}: {}", summary(offer))),
+            Health::Up | Health::Resting => say::out(format!("ok    {name}: {}", summary(offer))),
             Health::Starting => {
                 failed += 1;
                 say::out(format!(

@@ -74,6 +74,9 @@ fn tell(gateway: &toolbus_gateway::Gateway, port: u16, needs_token: bool) {
         match &offer.health {
             Health::Down(error) => tracing::warn!(server = %name, "down: {error}"),
             Health::Starting => tracing::warn!(server = %name, "still starting"),
+            Health::Resting => {
+                tracing::info!(server = %name, tools = offer.tools.len(), "starts on first use")
+            }
             Health::Up => tracing::info!(
                 server = %name,
                 tools = offer.tools.len(),
