@@ -24,7 +24,7 @@ use toolbus_model::{Error, ServerName};
 use crate::guard::{Access, Refusal};
 use crate::legacy::Sessions;
 use crate::observe::{self, json_response};
-use crate::sealed::Key;
+use toolbus_gateway::Key;
 use crate::stream::Body;
 use socket::Socket;
 

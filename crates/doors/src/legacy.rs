@@ -17,7 +17,7 @@ use toolbus_protocol::{Envelope, write};
 
 use crate::encode::server_info;
 use crate::exchange::{Terms, capabilities};
-use crate::sealed::Key;
+use toolbus_gateway::Key;
 
 /// How long a session lasts. A client that comes later is asked to initialize anew, as the specification has it.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);

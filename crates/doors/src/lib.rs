@@ -7,10 +7,9 @@ pub mod http;
 mod legacy;
 mod observe;
 pub mod reply;
-mod sealed;
 pub mod stdio;
 mod stream;
 
 pub use guard::Access;
 pub use http::{HttpDoor, Limits};
-pub use sealed::Key;
+pub use toolbus_gateway::Key;

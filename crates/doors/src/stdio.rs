@@ -18,7 +18,7 @@ use toolbus_protocol::{Envelope, Message, write};
 use crate::encode;
 use crate::exchange::{self, Call, Terms, Work};
 use crate::legacy::{Session, Sessions};
-use crate::sealed::Key;
+use toolbus_gateway::Key;
 
 /// Longest line that is read, in bytes.
 const MAX_LINE: usize = 10 * 1024 * 1024;

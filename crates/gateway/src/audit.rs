@@ -63,6 +63,8 @@ pub(crate) struct Findings {
     pub(crate) server: Option<Arc<str>>,
     pub(crate) original: Option<Arc<str>>,
     pub(crate) denied: bool,
+    /// The call that this one goes on with, where it brought answers.
+    pub(crate) first: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +101,9 @@ struct Record<'a> {
     /// BLAKE3 of the arguments' text as received.
     arguments_blake3: Option<&'a str>,
     trace_id: Option<&'a str>,
+    /// The first call of those that a question and its answers tie together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continues: Option<&'a str>,
 }
 
 impl Audit {
@@ -206,6 +211,7 @@ impl Audit {
                 .map_or(0, |outcome| outcome.object().bytes().len()),
             arguments_blake3: entry.digest.as_deref(),
             trace_id: trace::id(&seed.trace),
+            continues: findings.first.as_deref(),
         };
         let mut waiting = self.shared.lock();
         self.put(&mut waiting, &line);

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use toolbus_model::json::{Edit, write_string};
-use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, ServerName};
+use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, Raw, ServerName};
 use toolbus_protocol::names;
 
 use crate::template;
@@ -101,11 +101,52 @@ pub struct View {
     shelves: [Entries; 4],
     /// Servers that serve resources: a URI that no list names can only be theirs.
     resource_servers: Vec<ServerName>,
+    servers: Vec<ServerName>,
     /// What the servers tell a model about their use.
     instructions: Vec<(ServerName, String)>,
-    /// Some server completes arguments.
-    pub completes: bool,
+    /// What some server can do that not every gateway could.
+    pub abilities: Abilities,
+    /// How often the servers said that a list changed: tools, prompts, resources with templates.
+    said: [u64; 3],
+    /// How often each of these lists changed here, or was said to have changed.
+    pub(crate) versions: [u64; 3],
     freshness: Freshness,
+}
+
+/// What the servers of a view can do, beyond what every gateway can.
+#[derive(Debug, Default)]
+pub struct Abilities {
+    /// Complete arguments.
+    pub completes: bool,
+    /// Tell of changed resources.
+    pub subscribes: bool,
+    /// Their extensions, by name; where two have one, the first one's settings.
+    pub extensions: Vec<(String, Raw)>,
+    /// Their experimental capabilities, likewise.
+    pub experimental: Vec<(String, Raw)>,
+}
+
+impl Abilities {
+    fn add(&mut self, capabilities: &Object) {
+        let resources = capabilities.object("resources").and_then(Result::ok);
+        self.completes |= capabilities.get("completions").is_some();
+        self.subscribes |= resources.is_some_and(|r| r.get("subscribe") == Some(b"true"));
+        for (member, known) in [
+            ("extensions", &mut self.extensions),
+            ("experimental", &mut self.experimental),
+        ] {
+            let Some(Ok(own)) = capabilities.object(member) else {
+                continue;
+            };
+            for (name, _) in own.iter() {
+                if let Some(settings) = own.raw(&name)
+                    && known.iter().all(|(other, _)| *other != name)
+                {
+                    known.push((name.into_owned(), settings));
+                }
+            }
+        }
+    }
 }
 
 /// The names given so far: who held a name keeps it.
@@ -156,6 +197,17 @@ impl Catalog {
         )
     }
 
+    /// Takes the place of `before`: counts which lists have changed.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.all.follow(&before.all);
+        for (name, view) in &mut self.each {
+            match before.each.get(name) {
+                Some(earlier) => view.follow(earlier),
+                None => view.follow(&View::default()),
+            }
+        }
+    }
+
     /// What a scope shows.
     pub fn view(&self, scope: &Scope) -> Result<&View, Error> {
         match scope {
@@ -195,7 +247,18 @@ impl View {
             if has("resources") {
                 view.resource_servers.push(name.clone());
             }
-            view.completes |= has("completions");
+            view.servers.push(name.clone());
+            if let Some(capabilities) = &offer.capabilities {
+                view.abilities.add(capabilities);
+            }
+            let said = offer.changes;
+            for (sum, count) in view
+                .said
+                .iter_mut()
+                .zip([said.tools, said.prompts, said.resources])
+            {
+                *sum += count;
+            }
             view.freshness.ttl_ms = view.freshness.ttl_ms.min(offer.freshness.ttl_ms);
             view.freshness.shared &= offer.freshness.shared;
             view.instructions.extend(
@@ -209,6 +272,25 @@ impl View {
             view.freshness = Freshness::default();
         }
         view
+    }
+
+    /// The servers of this view.
+    pub(crate) fn servers(&self) -> &[ServerName] {
+        &self.servers
+    }
+
+    /// Counts the lists that differ from those of the view before.
+    fn follow(&mut self, before: &Self) {
+        let moved = |shelf: Shelf| !self.shelf(shelf).reads_like(before.shelf(shelf));
+        let changed = [
+            moved(Shelf::Tools),
+            moved(Shelf::Prompts),
+            moved(Shelf::Resources) || moved(Shelf::Templates),
+        ];
+        for (n, changed) in changed.into_iter().enumerate() {
+            let changed = changed || self.said[n] != before.said[n];
+            self.versions[n] = before.versions[n] + u64::from(changed);
+        }
     }
 
     fn shelf(&self, shelf: Shelf) -> &Entries {
@@ -335,6 +417,11 @@ impl Entries {
             entries.list.push(Arc::new(Entry::new(server, item, name)));
         }
         entries
+    }
+
+    fn reads_like(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<Entry>, &Arc<Entry>)| a.definition == b.definition;
+        self.list.len() == other.list.len() && self.list.iter().zip(&other.list).all(same)
     }
 
     fn after(&self, shelf: Shelf, cursor: &str) -> Option<usize> {

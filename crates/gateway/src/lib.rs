@@ -3,15 +3,22 @@
 //! No sockets, no configuration files, and no word of any wire: doors bring requests in, back ends do the work.
 
 pub mod audit;
+pub mod capability;
 pub mod catalog;
 mod deadline;
 mod limits;
+mod listen;
 pub mod metrics;
 pub mod policy;
+mod route;
+mod sealed;
 mod spine;
 mod template;
+mod tickets;
 
 pub use catalog::{Catalog, Page, Scope, Shelf};
 pub use deadline::Deadlines;
 pub use limits::Gate;
+pub use listen::{Change, Subscription, Wanted};
+pub use sealed::Key;
 pub use spine::{Gateway, Running, Server, ServerSettings, Setup};

@@ -10,18 +10,20 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{
-    Backend, Call, CallId, CallSeed, Caller, Error, Events, Health, Kind, Method, Object, Offer,
-    Outcome, Raw, Request, ServerName,
+    Backend, Call, CallId, CallSeed, Caller, Error, Events, Health, Method, Offer, Outcome,
+    Request, ServerName,
 };
 
 use crate::audit::{self, Audit, Findings};
-use crate::catalog::{self, Catalog, Entry, Holders, Page, Scope, Shelf};
+use crate::catalog::{Catalog, Entry, Holders, Page, Scope, Shelf};
 use crate::deadline::Deadlines;
 use crate::limits::Gate;
 use crate::metrics::{Metrics, Operation};
 use crate::policy::Policy;
+use crate::route::{self, Route};
+use crate::sealed::Key;
+use crate::tickets::{self, Asked, Parties};
 
 /// How long after its opening the gateway waits for servers that are still starting, rather than to say that there is
 /// nothing.
@@ -29,6 +31,9 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long cancelled calls may take to end when the gateway closes: what a back end has to stop, and a little more.
 const CLOSE_WITHIN: Duration = Duration::from_secs(6);
+
+/// Streams that tell of changes, at once: some kilobytes each.
+const LISTENERS: usize = 20_000;
 
 /// How one server is treated.
 #[derive(Debug, Clone)]
@@ -85,24 +90,29 @@ pub struct Setup {
     pub audit: Audit,
     /// Show every name with its server's name in front.
     pub prefix: bool,
+    /// Seals what callers take away and bring back. Replicas that share it serve each other's callers.
+    pub key: Key,
 }
 
 /// The gateway.
 pub struct Gateway {
     servers: Vec<Server>,
-    policy: ArcSwap<Policy>,
+    pub(crate) policy: ArcSwap<Policy>,
     audit: Audit,
     /// What is counted.
     pub metrics: Metrics,
-    catalog: ArcSwap<Catalog>,
+    pub(crate) catalog: ArcSwap<Catalog>,
     prefix: bool,
+    key: Key,
     /// Whether every server has answered or failed once; sent anew with each catalog.
-    settled: watch::Sender<bool>,
+    pub(crate) settled: watch::Sender<bool>,
+    /// Streams that tell of changes.
+    pub(crate) listeners: Arc<Gate>,
     opened: Instant,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     closing: CancellationToken,
     /// Stops every call that is still under way.
-    cut_off: CancellationToken,
+    pub(crate) cut_off: CancellationToken,
 }
 
 /// A call on its way. Dropping it tells the back end to stop.
@@ -128,7 +138,9 @@ impl Gateway {
             metrics: Metrics::default(),
             catalog: ArcSwap::default(),
             prefix: setup.prefix,
+            key: setup.key,
             settled: watch::Sender::new(false),
+            listeners: Gate::new("listening clients", LISTENERS),
             opened: Instant::now(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -193,37 +205,55 @@ impl Gateway {
         call: &Call,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
-        let server = self.find(scope, &mut request, findings).await?;
+        let asked = Asked::of(&request);
+        let route = self.find(scope, &mut request, &call.seed).await?;
+        findings.server = Some(route.server.as_str().into());
+        findings.original = Some(Arc::clone(&route.original));
+        let missing = || route::not_found(&request.method, asked.name());
+        let server = self.server(&route.server).ok_or_else(missing)?;
         let policy = self.policy.load_full();
-        let original = findings.original.as_deref().unwrap_or_default();
-        if !policy.permits(&call.seed.caller, server.name.as_str(), original) {
+        if !policy.permits(&call.seed.caller, server.name.as_str(), &route.original) {
             findings.denied = true;
-            return Err(not_found(&request.method, asked(&request)));
+            return Err(missing());
         }
         let _caller_pass = policy.admit(&call.seed.caller)?;
         let _server_pass = server.gate.enter()?;
-        request.target = findings.original.clone();
+        let parties = Parties {
+            key: &self.key,
+            caller: &call.seed.caller,
+            server: &server.name,
+        };
+        findings.first = parties.resume(&mut request, &asked)?;
         let deadlines = server
             .settings
             .tools
-            .get(original)
+            .get(&*route.original)
             .copied()
             .unwrap_or(server.settings.deadlines);
-        deadlines
+        let outcome = deadlines
             .watch(call, server.backend.serve(request, call))
-            .await
+            .await?;
+        let outcome = parties.give(outcome, &asked, findings.first.as_deref(), call.id)?;
+        Ok(match &route.task {
+            Some(callers) => tickets::restore_task(outcome, callers),
+            None => outcome,
+        })
     }
 
-    /// [`Gateway::resolve`], which waits while servers still start: it may be theirs.
+    /// Finds who serves the request; waits while servers still start: it may be theirs.
     async fn find(
         &self,
         scope: &Scope,
         request: &mut Request,
-        findings: &mut Findings,
-    ) -> Result<&Server, Error> {
+        seed: &CallSeed,
+    ) -> Result<Route, Error> {
         let mut rebuilt = self.settled.subscribe();
         loop {
-            match self.resolve(scope, request, findings) {
+            let catalog = self.catalog.load_full();
+            let found = catalog
+                .view(scope)
+                .and_then(|view| route::find(view, &self.key, seed, request));
+            match found {
                 Err(error) if self.is_settled() => return Err(error),
                 Err(error) => {
                     let left = SETTLE_WITHIN.saturating_sub(self.opened.elapsed());
@@ -236,51 +266,7 @@ impl Gateway {
         }
     }
 
-    /// Finds who serves the request, and under which name.
-    fn resolve(
-        &self,
-        scope: &Scope,
-        request: &mut Request,
-        findings: &mut Findings,
-    ) -> Result<&Server, Error> {
-        let catalog = self.catalog.load();
-        let view = catalog.view(scope)?;
-        let missing = |request: &Request| not_found(&request.method, asked(request));
-        let (server, original): (&ServerName, Arc<str>) = match &request.method {
-            Method::ToolsCall | Method::PromptsGet => {
-                let shelf = if request.method == Method::ToolsCall {
-                    Shelf::Tools
-                } else {
-                    Shelf::Prompts
-                };
-                let entry = view
-                    .find(shelf, asked(request))
-                    .ok_or_else(|| missing(request))?;
-                (&entry.server, Arc::clone(&entry.original))
-            }
-            Method::ResourcesRead => {
-                let server = view
-                    .resource_owner(asked(request))
-                    .ok_or_else(|| missing(request))?;
-                (server, asked(request).into())
-            }
-            Method::Complete => {
-                let target =
-                    catalog::completion_target(&request.params).ok_or_else(|| missing(request))?;
-                let entry = view
-                    .find(target.0, &target.1)
-                    .ok_or_else(|| missing(request))?;
-                rename_reference(&mut request.params, target.0, entry);
-                (&entry.server, Arc::clone(&entry.original))
-            }
-            other => return Err(Error::MethodNotFound(other.as_str().to_owned())),
-        };
-        findings.server = Some(server.as_str().into());
-        findings.original = Some(original);
-        self.server(server).ok_or_else(|| missing(request))
-    }
-
-    fn server(&self, name: &ServerName) -> Option<&Server> {
+    pub(crate) fn server(&self, name: &ServerName) -> Option<&Server> {
         self.servers.iter().find(|server| server.name == *name)
     }
 
@@ -324,6 +310,11 @@ impl Gateway {
             catalog.view(scope)?.instructions(permits),
             policy.is_uniform(),
         ))
+    }
+
+    /// The key that seals what callers take away and bring back.
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The catalog as it is now.
@@ -399,7 +390,8 @@ impl Gateway {
             let settled = offers
                 .iter()
                 .all(|(_, offer)| offer.health != Health::Starting);
-            let (catalog, given) = Catalog::build(&offers, &holders, self.prefix);
+            let (mut catalog, given) = Catalog::build(&offers, &holders, self.prefix);
+            catalog.follow(&self.catalog.load());
             // While servers still start, names go by the order of the configuration alone, not by who was faster.
             holders = if settled { given } else { holders };
             self.catalog.store(Arc::new(catalog));
@@ -423,41 +415,6 @@ impl Gateway {
     }
 }
 
-fn asked(request: &Request) -> &str {
-    request.target.as_deref().unwrap_or_default()
-}
-
-/// The answer for what is not there, which is also the answer for what this caller may not see.
-fn not_found(method: &Method, name: &str) -> Error {
-    let kind = match method {
-        Method::Complete => {
-            return Error::InvalidParams(
-                "Invalid params: \"ref\" names no prompt or template".to_owned(),
-            );
-        }
-        Method::PromptsGet => Kind::Prompt,
-        Method::ResourcesRead => Kind::Resource,
-        _ => Kind::Tool,
-    };
-    Error::Unknown {
-        kind,
-        name: name.to_owned(),
-    }
-}
-
-/// Gives a completion's `ref` the name that the server uses.
-fn rename_reference(params: &mut Object, shelf: Shelf, entry: &Entry) {
-    if shelf != Shelf::Prompts || entry.name == entry.original {
-        return;
-    }
-    if let Some(Ok(reference)) = params.object("ref") {
-        let mut name = Vec::new();
-        write_string(&entry.original, &mut name);
-        let renamed: Raw = reference.edited(&[("name", Edit::Put(&name))]).to_raw();
-        *params = params.edited(&[("ref", Edit::Put(renamed.bytes()))]);
-    }
-}
-
 fn operation(
     method: &Method,
     call: &Call,
@@ -471,8 +428,13 @@ fn operation(
             String::new()
         }
     };
+    // Callers choose the names of other methods, and must not make up series.
+    let known = match method {
+        Method::Other(name) if !route::is_about_task(name) => "other",
+        known => known.as_str(),
+    };
     Operation {
-        mcp_method_name: method.as_str().to_owned(),
+        mcp_method_name: known.to_owned(),
         server: findings.server.as_deref().unwrap_or_default().to_owned(),
         gen_ai_tool_name: findings.original.as_ref().map(of_tool).unwrap_or_default(),
         mcp_protocol_version: call.seed.revision.as_str(),

@@ -5,7 +5,7 @@ use crate::policy::Rules;
 use std::io::Write;
 use std::sync::Mutex;
 use tokio::sync::watch;
-use toolbus_model::{BoxFuture, Item, Revision, Trace};
+use toolbus_model::{BoxFuture, Item, Object, Revision, Trace};
 
 /// Answers by the tool's name.
 struct Puppet(watch::Sender<Arc<Offer>>);
@@ -99,6 +99,7 @@ async fn fixture(rules: Rules, in_flight: usize) -> Fixture {
         policy: Policy::new([(Caller::local(), rules)]),
         audit: Audit::to_writer(paper.clone()).expect("a writer"),
         prefix: false,
+        key: Key::new(&[7; 32]),
     });
     while gateway
         .list(&Scope::All, &Caller::local(), Shelf::Tools, None)
@@ -247,6 +248,7 @@ async fn calls_are_refused_rather_than_unrecorded() {
         policy: Policy::new([(Caller::local(), open_rules())]),
         audit: Audit::to_writer(Full).expect("a writer"),
         prefix: false,
+        key: Key::new(&[7; 32]),
     });
     fixture.gateway = gateway;
     let mut calls = 0;

@@ -32,7 +32,7 @@ impl Key {
     }
 
     /// Seals `text` for `purpose`, as visible ASCII.
-    pub(crate) fn seal(&self, purpose: &str, text: &[u8]) -> Option<String> {
+    pub fn seal(&self, purpose: &str, text: &[u8]) -> Option<String> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
         let mut sealed = text.to_vec();
@@ -44,7 +44,7 @@ impl Key {
     }
 
     /// Opens what [`Key::seal`] made for the same purpose; anything else is nothing.
-    pub(crate) fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+    pub fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
         let mut bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
