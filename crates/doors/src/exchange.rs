@@ -178,7 +178,7 @@ fn discover(gateway: &Gateway, terms: &Terms, id: &Raw) -> Result<Vec<u8>, Error
     let (instructions, shared) = gateway.instructions(&terms.scope, &terms.caller)?;
     let mut head = json!({
         "supportedVersions": [Revision::V2026_07_28.as_str()],
-        "capabilities": capabilities(gateway.catalog().view(&terms.scope)?.completes),
+        "capabilities": capabilities(gateway.catalog().view(&terms.scope)?.abilities.completes),
     });
     if let Some(instructions) = instructions {
         head["instructions"] = instructions.into();

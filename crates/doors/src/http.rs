@@ -24,7 +24,6 @@ use toolbus_model::{Error, ServerName};
 use crate::guard::{Access, Refusal};
 use crate::legacy::Sessions;
 use crate::observe::{self, json_response};
-use toolbus_gateway::Key;
 use crate::stream::Body;
 use socket::Socket;
 
@@ -71,12 +70,12 @@ pub struct HttpDoor {
 }
 
 impl HttpDoor {
-    /// A door to this gateway. `key` seals the ids of legacy sessions.
-    pub fn new(gateway: Arc<Gateway>, access: Access, key: Key, limits: Limits) -> Arc<Self> {
+    /// A door to this gateway.
+    pub fn new(gateway: Arc<Gateway>, access: Access, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
+            sessions: Arc::new(Sessions::new(gateway.key().clone())),
             gateway,
             access,
-            sessions: Arc::new(Sessions::new(key)),
             limits,
         })
     }

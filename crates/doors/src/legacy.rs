@@ -262,7 +262,7 @@ fn initialized(
     let info: serde_json::Value = server_info().read().unwrap_or_default();
     let mut result = json!({
         "protocolVersion": revision.as_str(),
-        "capabilities": capabilities(gateway.catalog().view(scope)?.completes),
+        "capabilities": capabilities(gateway.catalog().view(scope)?.abilities.completes),
         "serverInfo": info,
     });
     if let (Some(instructions), _) = gateway.instructions(scope, caller)? {

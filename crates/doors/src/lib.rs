@@ -12,4 +12,3 @@ mod stream;
 
 pub use guard::Access;
 pub use http::{HttpDoor, Limits};
-pub use toolbus_gateway::Key;

@@ -18,7 +18,6 @@ use toolbus_protocol::{Envelope, Message, write};
 use crate::encode;
 use crate::exchange::{self, Call, Terms, Work};
 use crate::legacy::{Session, Sessions};
-use toolbus_gateway::Key;
 
 /// Longest line that is read, in bytes.
 const MAX_LINE: usize = 10 * 1024 * 1024;
@@ -50,8 +49,7 @@ pub async fn serve(
     let (outbox, messages) = mpsc::channel(OUTBOX);
     let tasks = TaskTracker::new();
     let writer = tasks.spawn(write_all(output, messages));
-    // The key seals nothing that leaves this process.
-    let sessions = Sessions::new(Key::new(&Key::generate()?));
+    let sessions = Sessions::new(gateway.key().clone());
     let door = Arc::new(Door {
         gateway,
         sessions,

@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use toolbus_doors::{Access, HttpDoor, Key, Limits};
+use toolbus_doors::{Access, HttpDoor, Limits};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::policy::Policy;
-use toolbus_gateway::{Gateway, Setup};
+use toolbus_gateway::{Gateway, Key, Setup};
 
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,12 +31,7 @@ async fn open(limits: Limits) -> Open {
         prefix: false,
         key: Key::new(&[7; 32]),
     };
-    let door = HttpDoor::new(
-        Gateway::open(setup),
-        Access::new([], false),
-        Key::new(&[7; 32]),
-        limits,
-    );
+    let door = HttpDoor::new(Gateway::open(setup), Access::new([], false), limits);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let (address, closing) = (
         listener.local_addr().expect("an address"),

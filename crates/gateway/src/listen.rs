@@ -146,12 +146,12 @@ impl Gateway {
         wanted: &Wanted,
         seed: &CallSeed,
     ) -> Result<HashMap<ServerName, Part>, Error> {
-        let (catalog, policy) = (self.catalog.load_full(), self.policy.load_full());
-        let view = catalog.view(scope)?;
+        let now = self.now.load_full();
+        let view = now.catalog.view(scope)?;
         let mut parts: HashMap<ServerName, Part> = HashMap::new();
         for uri in &wanted.uris {
             if let Some(server) = view.resource_owner(uri)
-                && policy.permits(&seed.caller, server.as_str(), uri)
+                && now.policy.permits(&seed.caller, server.as_str(), uri)
             {
                 let part = parts.entry(server.clone()).or_default();
                 part.filter.resources.push(Arc::clone(uri));
@@ -170,7 +170,8 @@ impl Gateway {
     }
 
     async fn ask(&self, server: &ServerName, part: &Part, seed: &CallSeed) -> Option<Listening> {
-        let backend = Arc::clone(&self.server(server)?.backend);
+        // Not the server: it would be kept from stopping when it is taken out.
+        let backend = Arc::clone(&self.now.load().server(server)?.backend);
         let listening = backend.listen(part.filter.clone(), seed).await;
         listening
             .inspect_err(
@@ -180,7 +181,7 @@ impl Gateway {
     }
 
     fn versions(&self, scope: &Scope) -> Result<[u64; 3], Error> {
-        Ok(self.catalog.load().view(scope)?.versions)
+        Ok(self.now.load().catalog.view(scope)?.versions)
     }
 
     async fn tell(self: Arc<Self>, mut ears: Ears, held: CancellationToken) {

@@ -111,4 +111,10 @@ impl Metrics {
             })
             .set(i64::from(up));
     }
+
+    pub(crate) fn server_is_gone(&self, server: &str) {
+        self.up.remove(&ServerLabel {
+            server: server.to_owned(),
+        });
+    }
 }

@@ -47,7 +47,7 @@ impl Rules {
 }
 
 /// The rules of all callers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Policy {
     callers: HashMap<Caller, Rules>,
 }

@@ -1,7 +1,7 @@
 //! The life of a call, in the order in which things happen to it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +24,7 @@ use crate::policy::Policy;
 use crate::route::{self, Route};
 use crate::sealed::Key;
 use crate::tickets::{self, Asked, Parties};
+use replace::{Now, offers};
 
 /// How long after its opening the gateway waits for servers that are still starting, rather than to say that there is
 /// nothing.
@@ -65,17 +66,23 @@ pub struct Server {
     /// How it is treated.
     pub settings: ServerSettings,
     gate: Arc<Gate>,
+    /// Cancelled when nobody holds this server any more.
+    unused: CancellationToken,
+    _holding: DropGuard,
 }
 
 impl Server {
     /// A server of this name.
     pub fn new(name: ServerName, backend: Arc<dyn Backend>, settings: ServerSettings) -> Self {
         let gate = Gate::new(format!("server {:?}", name.as_str()), settings.in_flight);
+        let unused = CancellationToken::new();
         Self {
             name,
             backend,
             settings,
             gate,
+            _holding: unused.clone().drop_guard(),
+            unused,
         }
     }
 }
@@ -96,13 +103,16 @@ pub struct Setup {
 
 /// The gateway.
 pub struct Gateway {
-    servers: Vec<Server>,
-    pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) now: ArcSwap<Now>,
+    /// The names given so far. Locked while a new [`Now`] is made, so that one follows the other.
+    holders: Mutex<Holders>,
+    /// Rung when a server's offer has changed.
+    changed: Notify,
+    /// Back ends that were taken out and still have calls.
+    retiring: Mutex<Vec<Arc<dyn Backend>>>,
     audit: Audit,
     /// What is counted.
     pub metrics: Metrics,
-    pub(crate) catalog: ArcSwap<Catalog>,
-    prefix: bool,
     key: Key,
     /// Whether every server has answered or failed once; sent anew with each catalog.
     pub(crate) settled: watch::Sender<bool>,
@@ -132,12 +142,12 @@ impl Gateway {
     /// Opens a gateway. Its catalog fills as servers answer.
     pub fn open(setup: Setup) -> Arc<Self> {
         let gateway = Arc::new(Self {
-            servers: setup.servers,
-            policy: ArcSwap::from_pointee(setup.policy),
+            now: ArcSwap::default(),
+            holders: Mutex::default(),
+            changed: Notify::new(),
+            retiring: Mutex::default(),
             audit: setup.audit,
             metrics: Metrics::default(),
-            catalog: ArcSwap::default(),
-            prefix: setup.prefix,
             key: setup.key,
             settled: watch::Sender::new(false),
             listeners: Gate::new("listening clients", LISTENERS),
@@ -146,6 +156,8 @@ impl Gateway {
             closing: CancellationToken::new(),
             cut_off: CancellationToken::new(),
         });
+        let servers = setup.servers.into_iter().map(Arc::new).collect();
+        gateway.replace(servers, setup.policy, setup.prefix);
         gateway.tasks.spawn(Arc::clone(&gateway).keep_catalog());
         gateway
     }
@@ -206,12 +218,15 @@ impl Gateway {
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
         let asked = Asked::of(&request);
-        let route = self.find(scope, &mut request, &call.seed).await?;
+        let (route, now) = self.find(scope, &mut request, &call.seed).await?;
         findings.server = Some(route.server.as_str().into());
         findings.original = Some(Arc::clone(&route.original));
         let missing = || route::not_found(&request.method, asked.name());
-        let server = self.server(&route.server).ok_or_else(missing)?;
-        let policy = self.policy.load_full();
+        // The policy is the one that came with this server: those of two configurations must not meet. And a call holds
+        // its own server alone, so that others can be stopped.
+        let (server, policy) = (now.server(&route.server).cloned(), Arc::clone(&now.policy));
+        drop(now);
+        let server = server.ok_or_else(missing)?;
         if !policy.permits(&call.seed.caller, server.name.as_str(), &route.original) {
             findings.denied = true;
             return Err(missing());
@@ -246,11 +261,12 @@ impl Gateway {
         scope: &Scope,
         request: &mut Request,
         seed: &CallSeed,
-    ) -> Result<Route, Error> {
+    ) -> Result<(Route, Arc<Now>), Error> {
         let mut rebuilt = self.settled.subscribe();
         loop {
-            let catalog = self.catalog.load_full();
-            let found = catalog
+            let now = self.now.load_full();
+            let found = now
+                .catalog
                 .view(scope)
                 .and_then(|view| route::find(view, &self.key, seed, request));
             match found {
@@ -261,13 +277,9 @@ impl Gateway {
                         return Err(error);
                     };
                 }
-                found => return found,
+                Ok(route) => return Ok((route, now)),
             }
         }
-    }
-
-    pub(crate) fn server(&self, name: &ServerName) -> Option<&Server> {
-        self.servers.iter().find(|server| server.name == *name)
     }
 
     /// One page of a list, as this caller may see it.
@@ -278,21 +290,22 @@ impl Gateway {
         shelf: Shelf,
         cursor: Option<&str>,
     ) -> Result<Page, Error> {
-        let (catalog, policy) = (self.catalog.load(), self.policy.load());
-        let permits =
-            |entry: &Entry| policy.permits(caller, entry.server.as_str(), &entry.original);
-        let mut page = catalog.view(scope)?.page(shelf, cursor, permits)?;
-        page.freshness.shared &= policy.is_uniform();
+        let now = self.now.load();
+        let permits = |entry: &Entry| {
+            now.policy
+                .permits(caller, entry.server.as_str(), &entry.original)
+        };
+        let mut page = now.catalog.view(scope)?.page(shelf, cursor, permits)?;
+        page.freshness.shared &= now.policy.is_uniform();
         Ok(page)
     }
 
     /// The tool of this name, where this caller may see it.
     pub fn tool(&self, scope: &Scope, caller: &Caller, name: &str) -> Option<Arc<Entry>> {
-        let catalog = self.catalog.load();
-        let tool = catalog.view(scope).ok()?.find(Shelf::Tools, name)?;
-        let visible = self
+        let now = self.now.load();
+        let tool = now.catalog.view(scope).ok()?.find(Shelf::Tools, name)?;
+        let visible = now
             .policy
-            .load()
             .permits(caller, tool.server.as_str(), &tool.original);
         visible.then(|| Arc::clone(tool))
     }
@@ -303,12 +316,14 @@ impl Gateway {
         scope: &Scope,
         caller: &Caller,
     ) -> Result<(Option<String>, bool), Error> {
-        let (catalog, policy) = (self.catalog.load(), self.policy.load());
-        let permits =
-            |entry: &Entry| policy.permits(caller, entry.server.as_str(), &entry.original);
+        let now = self.now.load();
+        let permits = |entry: &Entry| {
+            now.policy
+                .permits(caller, entry.server.as_str(), &entry.original)
+        };
         Ok((
-            catalog.view(scope)?.instructions(permits),
-            policy.is_uniform(),
+            now.catalog.view(scope)?.instructions(permits),
+            now.policy.is_uniform(),
         ))
     }
 
@@ -319,15 +334,12 @@ impl Gateway {
 
     /// The catalog as it is now.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.load_full()
+        Arc::clone(&self.now.load().catalog)
     }
 
     /// What each server offers now, in the order of the configuration.
     pub fn offers(&self) -> Vec<(ServerName, Arc<Offer>)> {
-        self.servers
-            .iter()
-            .map(|server| (server.name.clone(), server.backend.offer().borrow().clone()))
-            .collect()
+        offers(&self.now.load().servers)
     }
 
     /// Waits for servers that are still starting, for as long as a first request reasonably waits.
@@ -364,54 +376,19 @@ impl Gateway {
                 "some back ends did not stop their calls"
             );
         }
-        futures_util::future::join_all(self.servers.iter().map(|server| server.backend.stop()))
-            .await;
+        self.stop_back_ends().await;
         self.audit.finish();
     }
 
     /// Rebuilds the catalog whenever a server's offer changes.
     async fn keep_catalog(self: Arc<Self>) {
-        let changed = Arc::new(Notify::new());
-        for server in &self.servers {
-            let (mut offer, changed, closing) = (
-                server.backend.offer(),
-                Arc::clone(&changed),
-                self.closing.clone(),
-            );
-            self.tasks.spawn(async move {
-                while let Some(Ok(())) = closing.run_until_cancelled(offer.changed()).await {
-                    changed.notify_one();
-                }
-            });
-        }
-        let mut holders = Holders::new();
-        loop {
-            let offers = self.offers();
-            let settled = offers
-                .iter()
-                .all(|(_, offer)| offer.health != Health::Starting);
-            let (mut catalog, given) = Catalog::build(&offers, &holders, self.prefix);
-            catalog.follow(&self.catalog.load());
-            // While servers still start, names go by the order of the configuration alone, not by who was faster.
-            holders = if settled { given } else { holders };
-            self.catalog.store(Arc::new(catalog));
-            for (name, offer) in &offers {
-                self.metrics.server_is(
-                    name.as_str(),
-                    matches!(offer.health, Health::Up | Health::Resting),
-                );
+        let changes = async {
+            loop {
+                self.changed.notified().await;
+                self.renew(None);
             }
-            // Everyone who waits for a server looks again, whether or not all have settled.
-            self.settled.send_modify(|before| *before |= settled);
-            if self
-                .closing
-                .run_until_cancelled(changed.notified())
-                .await
-                .is_none()
-            {
-                return;
-            }
-        }
+        };
+        self.closing.run_until_cancelled(changes).await;
     }
 }
 
@@ -444,6 +421,8 @@ fn operation(
         },
     }
 }
+
+mod replace;
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use toolbus_backends::mcp::{HttpTarget, McpServer, Target};
 use toolbus_backends::process::Command;
-use toolbus_doors::{Access, Key, Limits};
+use toolbus_doors::{Access, Limits};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
-use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
+use toolbus_gateway::{Gateway, Key, Server, ServerSettings, Setup};
 use toolbus_model::{Caller, ServerName};
 
 use crate::config::{self, Config};
@@ -21,7 +21,7 @@ use crate::state;
 const SHORTEST_KEY: usize = 16;
 
 /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
-pub(crate) fn open(config: &Config, audit: Audit) -> Result<Arc<Gateway>, String> {
+pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Arc<Gateway>, String> {
     let mut servers = Vec::new();
     for (name, server) in &config.servers {
         let target = target(server).map_err(|error| format!("[servers.{name}]: {error}"))?;
@@ -38,6 +38,7 @@ pub(crate) fn open(config: &Config, audit: Audit) -> Result<Arc<Gateway>, String
         policy: policy(config),
         audit,
         prefix: config.gateway.prefix_names,
+        key,
     }))
 }
 
@@ -147,7 +148,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
     }
 }
 
-/// The key that seals sessions.
+/// The key that seals what callers take away and bring back.
 pub(crate) fn key(config: &Config) -> Result<Key, String> {
     let Some(secret) = &config.gateway.state_key else {
         return state::key();
@@ -161,6 +162,11 @@ pub(crate) fn key(config: &Config) -> Result<Key, String> {
         ));
     }
     Ok(Key::new(&Sha256::digest(text.as_bytes()).into()))
+}
+
+/// A key for what does not leave this process.
+pub(crate) fn key_of_this_process() -> Result<Key, String> {
+    Ok(Key::new(&Key::generate()?))
 }
 
 /// Where records go.

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use toolbus_doors::Key;
+use toolbus_gateway::Key;
 
 /// The state folder, made where it is missing; only its owner can look into it.
 pub(crate) fn folder() -> Result<PathBuf, String> {

@@ -207,7 +207,7 @@ async fn what_is_denied_looks_unknown_and_only_the_record_tells() {
 async fn a_full_server_refuses_at_once_and_recovers() {
     let fixture = fixture(open_rules(), 1).await;
     let hanging = fixture.start("hang");
-    while fixture.gateway.servers[0].gate.in_flight() == 0 {
+    while fixture.gateway.servers()[0].gate.in_flight() == 0 {
         tokio::task::yield_now().await;
     }
     let refusal = fixture.ask("ok").await.expect_err("busy");
@@ -216,7 +216,7 @@ async fn a_full_server_refuses_at_once_and_recovers() {
         "{refusal}"
     );
     drop(hanging);
-    while fixture.gateway.servers[0].gate.in_flight() > 0 {
+    while fixture.gateway.servers()[0].gate.in_flight() > 0 {
         tokio::task::yield_now().await;
     }
     assert!(fixture.ask("ok").await.is_ok());

@@ -53,7 +53,12 @@ pub(super) async fn local(
         }
         config.servers.retain(|name, _| name == only);
     }
-    let gateway = house::open(&config, Audit::none()).map_err(Failed::Usage)?;
+    let gateway = house::open(
+        &config,
+        Audit::none(),
+        house::key_of_this_process().map_err(Failed::Usage)?,
+    )
+    .map_err(Failed::Usage)?;
     gateway.settled(START_WITHIN).await;
     Ok(gateway)
 }
@@ -90,6 +95,7 @@ pub(super) async fn remote(place: &Where, path: &str) -> Result<Arc<Gateway>, Fa
         policy: Policy::open(),
         audit: Audit::none(),
         prefix: false,
+        key: house::key_of_this_process().map_err(Failed::Usage)?,
     });
     gateway.settled(START_WITHIN).await;
     Ok(gateway)

@@ -8,7 +8,8 @@ pub(super) async fn run(mut config: Config) -> Result<(), Failed> {
     // Callers are told apart by tokens, which belong to HTTP. Whoever runs this command is the local caller.
     config.callers.clear();
     let audit = house::audit(&config).map_err(Failed::Usage)?;
-    let gateway = house::open(&config, audit).map_err(Failed::Usage)?;
+    let gateway = house::open(&config, audit, house::key(&config).map_err(Failed::Usage)?)
+        .map_err(Failed::Usage)?;
     let served = toolbus_doors::stdio::serve(
         std::sync::Arc::clone(&gateway),
         tokio::io::stdin(),

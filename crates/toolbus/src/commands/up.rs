@@ -28,11 +28,10 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let address = listener
         .local_addr()
         .map_err(|error| Failed::NoOutcome(error.to_string()))?;
-    let gateway = house::open(&config, audit).map_err(Failed::Usage)?;
+    let gateway = house::open(&config, audit, key).map_err(Failed::Usage)?;
     let door = HttpDoor::new(
         std::sync::Arc::clone(&gateway),
         access,
-        key,
         house::limits(&config),
     );
     let closing = CancellationToken::new();

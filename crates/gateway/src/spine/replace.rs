@@ -1,0 +1,160 @@
+//! What is configured at one moment, and how another configuration takes its place without a call being lost.
+
+use futures_util::future::join_all;
+
+use super::*;
+
+/// How long a server that was taken out is kept for a call that has no limit of time.
+const RETIRE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What holds at one moment. Everything reads it through one pointer, so that a call or a list sees a change of the
+/// configuration whole or not at all.
+#[derive(Default)]
+pub(crate) struct Now {
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) policy: Arc<Policy>,
+    pub(super) prefix: bool,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+impl Now {
+    pub(crate) fn server(&self, name: &ServerName) -> Option<&Arc<Server>> {
+        self.servers.iter().find(|server| server.name == *name)
+    }
+}
+
+/// What each server offers now.
+pub(super) fn offers(servers: &[Arc<Server>]) -> Vec<(ServerName, Arc<Offer>)> {
+    let offer = |server: &Arc<Server>| server.backend.offer().borrow().clone();
+    let offers = servers
+        .iter()
+        .map(|server| (server.name.clone(), offer(server)));
+    offers.collect()
+}
+
+impl Gateway {
+    /// The servers as they are configured now, in their order.
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        self.now.load().servers.clone()
+    }
+
+    /// Puts another configuration in place of this one, for calls and lists from now on. A server that is in both keeps
+    /// its calls and their count. One that is not in the new configuration is stopped once its calls have ended, unless
+    /// its back end serves on under other settings.
+    pub fn replace(self: &Arc<Self>, servers: Vec<Arc<Server>>, policy: Policy, prefix: bool) {
+        let before = self.now.load_full();
+        for server in &servers {
+            if !before.servers.iter().any(|old| Arc::ptr_eq(old, server)) {
+                self.attend(server);
+            }
+        }
+        let serves_on = |old: &Arc<Server>| {
+            let same = |new: &Arc<Server>| Arc::ptr_eq(&new.backend, &old.backend);
+            servers.iter().any(same)
+        };
+        let retired: Vec<_> = before
+            .servers
+            .iter()
+            .filter(|old| !serves_on(old))
+            .cloned()
+            .collect();
+        let configured = |name: &ServerName| servers.iter().any(|server| server.name == *name);
+        for old in before.servers.iter().filter(|old| !configured(&old.name)) {
+            self.metrics.server_is_gone(old.name.as_str());
+        }
+        drop(before);
+        self.renew(Some((servers, Arc::new(policy), prefix)));
+        for server in retired {
+            self.retire(server);
+        }
+    }
+
+    /// Makes a new [`Now`]: of another configuration, or of what the servers of this one offer by now.
+    pub(super) fn renew(&self, other: Option<(Vec<Arc<Server>>, Arc<Policy>, bool)>) {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let (servers, policy, prefix) = other.unwrap_or_else(|| {
+            let now = self.now.load();
+            (now.servers.clone(), Arc::clone(&now.policy), now.prefix)
+        });
+        let offers = offers(&servers);
+        let settled = offers
+            .iter()
+            .all(|(_, offer)| offer.health != Health::Starting);
+        let (mut catalog, given) = Catalog::build(&offers, &holders, prefix);
+        catalog.follow(&self.now.load().catalog);
+        // While servers still start, names go by the order of the configuration alone, not by who was faster.
+        if settled {
+            *holders = given;
+        }
+        let catalog = Arc::new(catalog);
+        self.now.store(Arc::new(Now {
+            servers,
+            policy,
+            prefix,
+            catalog,
+        }));
+        for (name, offer) in &offers {
+            self.metrics.server_is(
+                name.as_str(),
+                matches!(offer.health, Health::Up | Health::Resting),
+            );
+        }
+        // Everyone who waits for a server looks again, whether or not all have settled.
+        self.settled.send_modify(|before| *before |= settled);
+    }
+
+    /// Has the catalog follow what a server offers, for as long as the server is held.
+    fn attend(self: &Arc<Self>, server: &Arc<Server>) {
+        let (gateway, mut offer) = (Arc::clone(self), server.backend.offer());
+        let unused = server.unused.clone();
+        self.tasks.spawn(async move {
+            let changes = async {
+                while offer.changed().await.is_ok() {
+                    gateway.changed.notify_one();
+                }
+            };
+            let followed = unused.run_until_cancelled(changes);
+            gateway.closing.run_until_cancelled(followed).await;
+        });
+    }
+
+    /// Stops a server that is not configured any more, after the last call that holds it, or when none of its calls can
+    /// have time left.
+    fn retire(self: &Arc<Self>, server: Arc<Server>) {
+        let backend = Arc::clone(&server.backend);
+        self.retiring().push(Arc::clone(&backend));
+        let (unused, limit) = (server.unused.clone(), server.settings.longest());
+        let gateway = Arc::clone(self);
+        self.tasks.spawn(async move {
+            drop(server);
+            let calls = timeout(limit.unwrap_or(RETIRE_WITHIN), unused.cancelled());
+            if gateway.closing.run_until_cancelled(calls).await.is_some() {
+                backend.stop().await;
+                gateway
+                    .retiring()
+                    .retain(|other| !Arc::ptr_eq(other, &backend));
+            }
+        });
+    }
+
+    fn retiring(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Backend>>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops every back end, also those that were taken out and not stopped yet.
+    pub(super) async fn stop_back_ends(&self) {
+        let retiring = std::mem::take(&mut *self.retiring());
+        let now = self.now.load_full();
+        let all = now.servers.iter().map(|server| &server.backend);
+        join_all(all.chain(&retiring).map(|backend| backend.stop())).await;
+    }
+}
+
+impl ServerSettings {
+    /// The longest time that a call may take; none where one has no limit.
+    fn longest(&self) -> Option<Duration> {
+        let all = self.tools.values().chain([&self.deadlines]);
+        all.map(|deadlines| deadlines.total)
+            .try_fold(Duration::ZERO, |longest, total| Some(longest.max(total?)))
+    }
+}
