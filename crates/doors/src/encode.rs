@@ -25,6 +25,12 @@ fn own_meta() -> &'static Raw {
     &META
 }
 
+/// The same with one member more.
+pub(crate) fn own_meta_with(name: &str, value: &Raw) -> Raw {
+    let own = Object::from_raw(own_meta()).unwrap_or_else(|_| Object::empty());
+    own.edited(&[(name, Edit::Put(value.bytes()))]).to_raw()
+}
+
 fn server_info_value() -> serde_json::Value {
     server_info().read().unwrap_or_default()
 }
@@ -51,7 +57,7 @@ pub(crate) fn outcome(
         }
         Era::Legacy => {
             if !matches!(outcome, Outcome::Complete(_)) {
-                let why = "the tool needs answers that this client's session cannot carry";
+                let why = "the server asks for what this client did not declare that it can do";
                 return Err(Error::Internal(why.to_owned()));
             }
             let mut edits = vec![

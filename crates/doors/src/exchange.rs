@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde_json::json;
-use toolbus_gateway::catalog::Shelf;
+use serde_json::{Value, json};
+use toolbus_gateway::capability::TASKS;
+use toolbus_gateway::catalog::{Abilities, Shelf};
 use toolbus_gateway::{Gateway, Running, Scope};
 use toolbus_model::{
     CallSeed, Caller, Era, Error, Freshness, LogLevel, Method, Object, Raw, Request, Revision,
+    Trace,
 };
 use toolbus_protocol::meta::{self, Modern};
 use toolbus_protocol::params::ParamHeaders;
 use toolbus_protocol::{Envelope, trace, write};
 
 use crate::encode;
+use crate::listen::{self, Listening};
 
 /// On what terms a request was made: by whom, in which revision, with what abilities.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct Terms {
     pub(crate) capabilities: Raw,
     pub(crate) client: Option<Raw>,
     pub(crate) log_level: Option<LogLevel>,
+    /// The client of a session answers requests of the server's.
+    pub(crate) answers: bool,
 }
 
 /// A request that the gateway has.
@@ -33,6 +38,8 @@ pub(crate) enum Work {
     Answered(Vec<u8>),
     /// It is on its way.
     Running(Box<Call>),
+    /// It tells of changes from now on.
+    Listening(Box<Listening>),
 }
 
 /// A call on its way, and what is needed to write its messages.
@@ -42,6 +49,31 @@ pub(crate) struct Call {
     pub(crate) era: Era,
     pub(crate) token: Option<Raw>,
     pub(crate) is_read: bool,
+    /// How to go on with it, where its session's client can be asked something in between.
+    pub(crate) again: Option<Box<Again>>,
+}
+
+/// A call's next round.
+pub(crate) struct Again {
+    scope: Scope,
+    seed: CallSeed,
+    method: Method,
+    target: Option<Arc<str>>,
+    meta: Object,
+    pub(crate) params: Object,
+}
+
+impl Again {
+    /// Goes on with the call.
+    pub(crate) fn call(&self, gateway: &Arc<Gateway>, params: Object) -> Running {
+        let request = Request {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            params,
+            meta: self.meta.clone(),
+        };
+        gateway.call(self.scope.clone(), request, self.seed.clone())
+    }
 }
 
 impl Terms {
@@ -61,7 +93,22 @@ impl Terms {
             capabilities: said.capabilities,
             client: said.client,
             log_level: meta::log_level(&envelope.meta)?,
+            answers: false,
         })
+    }
+
+    /// What the gateway is told of a request on these terms.
+    pub(crate) fn seed(&self, token: Option<Raw>, trace: Trace) -> CallSeed {
+        CallSeed {
+            caller: self.caller.clone(),
+            revision: self.revision,
+            door: self.door,
+            capabilities: self.capabilities.clone(),
+            client: self.client.clone(),
+            log_level: self.log_level,
+            progress_token: token,
+            trace,
+        }
     }
 }
 
@@ -87,6 +134,16 @@ pub(crate) async fn begin(
             return call(gateway, terms, method, envelope, id, headers)
                 .map(|call| Work::Running(Box::new(call)));
         }
+        Method::Other(name) if &*name == listen::METHOD && terms.revision.era() == Era::Modern => {
+            gateway.started().await;
+            let listening = Listening::open(gateway, &terms, &envelope, id).await?;
+            return Ok(Work::Listening(Box::new(listening)));
+        }
+        Method::Other(name) if passes(&name, terms.revision.era()) => {
+            let method = Method::Other(name);
+            return call(gateway, terms, method, envelope, id, headers)
+                .map(|call| Work::Running(Box::new(call)));
+        }
         Method::Discover | Method::Other(_) => return Err(Error::MethodNotFound(envelope.method)),
     };
     gateway.started().await;
@@ -106,6 +163,25 @@ pub(crate) async fn begin(
         shelf,
         &page,
     )))
+}
+
+/// A method that we do not know may be one that a server knows. Those of the protocol itself end here: what one revision
+/// has and another has not is no server's to decide, and tasks as an extension are not for sessions.
+fn passes(method: &str, era: Era) -> bool {
+    let removed = matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "logging/setLevel"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+    );
+    let of_clients = ["notifications/", "sampling/", "elicitation/", "roots/"];
+    let task = method.starts_with("tasks/") && era == Era::Legacy;
+    !removed
+        && !task
+        && method != listen::METHOD
+        && !of_clients.iter().any(|family| method.starts_with(family))
 }
 
 fn call(
@@ -134,17 +210,18 @@ fn call(
         mirrored.check(headers, envelope.params.raw("arguments").as_ref())?;
     }
     let token = meta::progress_token(&envelope.meta)?;
-    let seed = CallSeed {
-        caller: terms.caller,
-        revision: terms.revision,
-        door: terms.door,
-        capabilities: terms.capabilities,
-        client: terms.client,
-        log_level: terms.log_level,
-        progress_token: token.clone(),
-        trace: trace::read(&envelope.meta, headers),
-    };
+    let seed = terms.seed(token.clone(), trace::read(&envelope.meta, headers));
     let is_read = method == Method::ResourcesRead;
+    let again = terms.answers.then(|| {
+        Box::new(Again {
+            scope: terms.scope.clone(),
+            seed: seed.clone(),
+            method: method.clone(),
+            target: target.clone(),
+            meta: envelope.meta.clone(),
+            params: envelope.params.clone(),
+        })
+    });
     let request = Request {
         method,
         target,
@@ -158,6 +235,7 @@ fn call(
         era: terms.revision.era(),
         token,
         is_read,
+        again,
     })
 }
 
@@ -178,7 +256,7 @@ fn discover(gateway: &Gateway, terms: &Terms, id: &Raw) -> Result<Vec<u8>, Error
     let (instructions, shared) = gateway.instructions(&terms.scope, &terms.caller)?;
     let mut head = json!({
         "supportedVersions": [Revision::V2026_07_28.as_str()],
-        "capabilities": capabilities(gateway.catalog().view(&terms.scope)?.abilities.completes),
+        "capabilities": capabilities(&gateway.catalog().view(&terms.scope)?.abilities, Era::Modern),
     });
     if let Some(instructions) = instructions {
         head["instructions"] = instructions.into();
@@ -192,11 +270,35 @@ fn discover(gateway: &Gateway, terms: &Terms, id: &Raw) -> Result<Vec<u8>, Error
     Ok(write::result(id, payload, head.bytes().len() + 256))
 }
 
-/// What this gateway can do, whichever servers are there now: a client is not told again when they change.
-pub(crate) fn capabilities(completes: bool) -> serde_json::Value {
-    let mut capabilities = json!({"tools": {}, "prompts": {}, "resources": {}, "logging": {}});
-    if completes {
+/// What this gateway can do, whichever servers are there now: a client is not told again when they change. What only
+/// some servers can is said as they say it.
+pub(crate) fn capabilities(abilities: &Abilities, era: Era) -> Value {
+    let mut capabilities = json!({
+        "tools": {"listChanged": true},
+        "prompts": {"listChanged": true},
+        "resources": {"listChanged": true},
+        "logging": {},
+    });
+    if abilities.subscribes {
+        capabilities["resources"]["subscribe"] = true.into();
+    }
+    if abilities.completes {
         capabilities["completions"] = json!({});
+    }
+    let own = [
+        ("extensions", &abilities.extensions),
+        ("experimental", &abilities.experimental),
+    ];
+    for (member, named) in own {
+        let carried = |name: &str| era == Era::Modern || name != TASKS;
+        let named: serde_json::Map<String, Value> = named
+            .iter()
+            .filter(|(name, _)| carried(name))
+            .filter_map(|(name, settings)| Some((name.clone(), settings.read().ok()?)))
+            .collect();
+        if !named.is_empty() {
+            capabilities[member] = named.into();
+        }
     }
     capabilities
 }

@@ -1,6 +1,8 @@
 //! Streamable HTTP: the listener, its bounds, and the paths. What happens at an MCP endpoint is in `endpoint`.
 
 mod endpoint;
+mod old_sse;
+mod session;
 mod socket;
 
 use std::convert::Infallible;
@@ -22,9 +24,10 @@ use toolbus_gateway::{Gateway, Scope};
 use toolbus_model::{Error, ServerName};
 
 use crate::guard::{Access, Refusal};
-use crate::legacy::Sessions;
+use crate::legacy::Legacy;
 use crate::observe::{self, json_response};
 use crate::stream::Body;
+use old_sse::{MESSAGES, OldStreams};
 use socket::Socket;
 
 /// What a listener bears.
@@ -65,15 +68,23 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub struct HttpDoor {
     gateway: Arc<Gateway>,
     access: Access,
-    sessions: Arc<Sessions>,
+    legacy: Arc<Legacy>,
+    old_streams: Arc<OldStreams>,
     limits: Limits,
+    /// What outlives a request: calls whose clients went away, and what tells of changes.
+    tasks: TaskTracker,
+    /// Ends streams that would not end by themselves.
+    ending: CancellationToken,
 }
 
 impl HttpDoor {
     /// A door to this gateway.
     pub fn new(gateway: Arc<Gateway>, access: Access, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            sessions: Arc::new(Sessions::new(gateway.key().clone())),
+            legacy: Legacy::new(gateway.key().clone()),
+            old_streams: Arc::default(),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
             gateway,
             access,
             limits,
@@ -90,6 +101,9 @@ impl HttpDoor {
             TaskTracker::new(),
             Arc::new(Semaphore::new(self.limits.connections)),
         );
+        let (legacy, ending) = (Arc::clone(&self.legacy), self.ending.clone());
+        let clearing = async move { legacy.feeds.clear_out(&legacy.tapes).await };
+        self.tasks.spawn(ending.run_until_cancelled_owned(clearing));
         while let Some(place) = closing
             .run_until_cancelled(Arc::clone(&places).acquire_owned())
             .await
@@ -109,8 +123,11 @@ impl HttpDoor {
                 door.connection(stream, &closing).await;
             });
         }
+        self.ending.cancel();
         tasks.close();
-        let _ = tokio::time::timeout(CLOSE_WITHIN, tasks.wait()).await;
+        self.tasks.close();
+        let all = async { tokio::join!(tasks.wait(), self.tasks.wait()) };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, all).await;
         Ok(())
     }
 
@@ -146,15 +163,29 @@ impl HttpDoor {
             return self.refuse(refusal);
         }
         let path = request.uri().path();
-        let scope = match path {
-            "/mcp" => Some(Scope::All),
-            _ => server_path(path).map(Scope::One),
-        };
+        let scope = scope_of(path, "mcp");
+        let old = scope_of(path, "sse");
+        let posted = path.strip_prefix(MESSAGES).map(str::to_owned);
         match (scope, path, request.method()) {
             (Some(scope), ..) => match self.access.authenticate(request.headers()) {
                 Ok(caller) => self.endpoint(scope, caller, request, socket).await,
                 Err(refusal) => self.refuse(refusal),
             },
+            (None, _, &Method::GET) if old.is_some() => {
+                match self.access.authenticate(request.headers()) {
+                    Ok(caller) => self.old_stream(old.unwrap_or(Scope::All), caller),
+                    Err(refusal) => self.refuse(refusal),
+                }
+            }
+            (None, _, &Method::POST) if posted.is_some() => {
+                match self.access.authenticate(request.headers()) {
+                    Ok(caller) => {
+                        let id = posted.unwrap_or_default();
+                        self.old_post(&id, &caller, request).await
+                    }
+                    Err(refusal) => self.refuse(refusal),
+                }
+            }
             (None, "/health", &Method::GET) => observe::health(),
             (None, "/ready", &Method::GET) => observe::ready(
                 &self.gateway,
@@ -196,10 +227,14 @@ impl HttpDoor {
     }
 }
 
-/// The server in `/servers/{name}/mcp`.
-fn server_path(path: &str) -> Option<ServerName> {
-    let name = path.strip_prefix("/servers/")?.strip_suffix("/mcp")?;
-    ServerName::parse(name).ok()
+/// What an endpoint of this kind serves: `/mcp` everything, `/servers/{name}/mcp` one server.
+fn scope_of(path: &str, kind: &str) -> Option<Scope> {
+    let rest = path.strip_suffix(kind)?.strip_suffix('/')?;
+    if rest.is_empty() {
+        return Some(Scope::All);
+    }
+    let name = rest.strip_prefix("/servers/")?;
+    ServerName::parse(name).ok().map(Scope::One)
 }
 
 fn not_allowed(allow: &'static str) -> Response<Body> {

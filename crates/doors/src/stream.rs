@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Interval, interval_at};
 use toolbus_model::Error;
@@ -21,8 +22,10 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) enum Body {
     /// Known as a whole.
     Whole(Option<Bytes>),
-    /// As it comes.
+    /// A call's, as it comes.
     Events(Box<Events>),
+    /// Any other stream of events.
+    Stream(BoxStream<'static, Bytes>),
 }
 
 impl Body {
@@ -92,6 +95,7 @@ impl http_body::Body for Body {
         let next = match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take()),
             Self::Events(events) => events.poll_next(context),
+            Self::Stream(stream) => stream.as_mut().poll_next(context),
         };
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -100,6 +104,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Events(events) => events.ended,
+            Self::Stream(_) => false,
         }
     }
 
@@ -108,7 +113,7 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Events(_) => SizeHint::default(),
+            Self::Events(_) | Self::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CallId, Caller, Object, Raw, Revision};
+use crate::{CallId, Caller, Era, Object, Raw, Revision};
 
 /// How many notices wait for a slow reader before new ones are dropped. They are advice; the result never waits here.
 const EVENT_QUEUE: usize = 64;
@@ -128,6 +128,8 @@ pub struct Line {
     events: Option<mpsc::Sender<Box<Event>>>,
     log_level: Option<LogLevel>,
     wants_progress: bool,
+    /// Some notices are for callers of sessions alone.
+    is_legacy: bool,
     started: Instant,
     /// Milliseconds after `started` of the last sign of life.
     last_sign: Arc<AtomicU64>,
@@ -164,6 +166,7 @@ impl Call {
             events,
             log_level: seed.log_level,
             wants_progress: seed.progress_token.is_some(),
+            is_legacy: seed.revision.era() == Era::Legacy,
             started,
             last_sign: Arc::default(),
         };
@@ -221,7 +224,7 @@ impl Line {
                 self.log_level
                     .is_some_and(|lowest| level.unwrap_or(LogLevel::Info) >= lowest)
             }
-            EventKind::ElicitationComplete | EventKind::Paused => true,
+            EventKind::ElicitationComplete | EventKind::Paused => self.is_legacy,
         };
         if let (true, Some(events)) = (wanted, &self.events) {
             let _ = events.try_send(Box::new(event));

@@ -66,6 +66,35 @@ impl Message {
     }
 }
 
+/// Messages of one batch: what 2025-03-26 allows without a bound.
+const MAX_BATCH: usize = 1_000;
+
+/// The messages of a batch, uncut; none where `body` is no array.
+pub fn batch(body: &Bytes) -> Option<Result<Vec<Bytes>, Error>> {
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+        return None;
+    }
+    let raw = match Raw::parse(body.clone()) {
+        Ok(raw) => raw,
+        Err(error) => return Some(Err(not_json(error).error)),
+    };
+    let invalid = |why: &str| Error::InvalidRequest(format!("Invalid request: {why}"));
+    let messages: Vec<&serde_json::value::RawValue> = match raw.read() {
+        Ok(messages) => messages,
+        Err(error) => return Some(Err(Error::Parse(format!("Parse error: {error}")))),
+    };
+    Some(match messages.len() {
+        0 => Err(invalid("a batch must not be empty")),
+        count if count > MAX_BATCH => Err(invalid(&format!(
+            "a batch has at most {MAX_BATCH} messages"
+        ))),
+        _ => Ok(messages
+            .into_iter()
+            .map(|message| Bytes::copy_from_slice(message.get().as_bytes()))
+            .collect()),
+    })
+}
+
 /// The members of the envelope, as found.
 #[derive(Default)]
 struct Seen {

@@ -12,6 +12,8 @@ pub const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Who the server is; on results.
 pub const SERVER: &str = "io.modelcontextprotocol/serverInfo";
+/// Which listening stream a notification belongs to.
+pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// The client's token for progress, of every revision.
 pub const PROGRESS: &str = "progressToken";
 

@@ -127,9 +127,21 @@ impl Reader {
 
 /// Writes a message as one event. Line breaks between tokens become lines of data.
 pub fn event(message: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(message.len() + 24);
-    out.extend_from_slice(b"event: message\ndata: ");
-    for byte in message {
+    named("message", None, message)
+}
+
+/// One event of this name, with an id where its stream can be taken up again.
+pub fn named(name: &str, id: Option<&str>, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + name.len() + id.map_or(0, str::len) + 32);
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(id.as_bytes());
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    for byte in data {
         match byte {
             b'\n' => out.extend_from_slice(b"\ndata: "),
             b'\r' => out.push(b' '),
@@ -138,6 +150,11 @@ pub fn event(message: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(b"\n\n");
     out
+}
+
+/// An event without data, from which a stream can be taken up again after `retry` milliseconds (SEP-1699).
+pub fn priming(id: &str, retry: u64) -> Vec<u8> {
+    format!("id: {id}\nretry: {retry}\ndata: \n\n").into_bytes()
 }
 
 #[cfg(test)]

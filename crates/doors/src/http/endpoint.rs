@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use toolbus_gateway::Scope;
 use toolbus_model::{Caller, Era, Error, Outcome, Raw, Revision};
+use toolbus_protocol::envelope::batch;
 use toolbus_protocol::gather::Gather;
 use toolbus_protocol::meta::{self, Modern};
 use toolbus_protocol::{Envelope, Message, Refusal, headers};
@@ -15,7 +16,6 @@ use super::socket::Socket;
 use super::{HttpDoor, not_allowed};
 use crate::encode;
 use crate::exchange::{self, Call, Terms, Work};
-use crate::legacy::Session;
 use crate::reply::Wire;
 use crate::stream::{Body, Events, KEEP_ALIVE};
 
@@ -27,19 +27,19 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// An error on its way out, with all that decides how it looks.
-struct Failure {
-    error: Error,
+pub(super) struct Failure {
+    pub(super) error: Error,
     id: Option<Raw>,
     era: Era,
     call: Option<toolbus_model::CallId>,
 }
 
 /// Who asks, and where.
-struct Visit<'s> {
+pub(super) struct Visit<'s> {
     socket: Option<&'s Socket>,
-    scope: Scope,
-    caller: Caller,
-    headers: HeaderMap,
+    pub(super) scope: Scope,
+    pub(super) caller: Caller,
+    pub(super) headers: HeaderMap,
 }
 
 impl HttpDoor {
@@ -65,9 +65,10 @@ impl HttpDoor {
         };
         let answer = match head.method {
             Method::POST => self.post(&visit, body).await,
+            // What has no session has no stream outside of its requests either.
+            Method::GET if is_in_session(&visit.headers) => self.get(&visit).await,
             Method::DELETE => self.delete(&visit),
-            // No stream is offered outside of requests.
-            _ => return not_allowed("POST, DELETE"),
+            _ => return not_allowed("POST, GET and DELETE within a session"),
         };
         answer.unwrap_or_else(|failure| {
             self.gateway.metrics.refused();
@@ -84,6 +85,11 @@ impl HttpDoor {
             .read(&visit.headers, body)
             .await
             .map_err(|error| Failure::before_call(era, None, error))?;
+        if era == Era::Legacy
+            && let Some(messages) = batch(&body)
+        {
+            return self.batch(visit, messages).await;
+        }
         let message = Message::parse(&body)
             .map_err(|Refusal { error, id }| Failure::before_call(era, id, error))?;
         match message {
@@ -91,22 +97,20 @@ impl HttpDoor {
                 self.modern(visit, envelope).await
             }
             Message::Call(envelope) => self.legacy(visit, envelope).await,
-            Message::Reply(_) => {
-                // Nothing was asked, so there is nothing that this could answer; older revisions accept it all the same.
-                let error = Error::InvalidRequest(
-                    "Invalid request: responses are not accepted here".to_owned(),
-                );
-                if era == Era::Modern {
-                    return Err(Failure::before_call(era, None, error));
-                }
-                self.session(visit)
-                    .map_err(|error| Failure::before_call(era, None, error))?;
-                Ok(accepted())
+            Message::Reply(_) if era == Era::Modern => {
+                let why = "Invalid request: nothing is asked here that a response could answer";
+                let error = Error::InvalidRequest(why.to_owned());
+                Err(Failure::before_call(era, None, error))
             }
+            Message::Reply(reply) => self.answered(visit, reply),
         }
     }
 
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Error> {
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        mut body: Incoming,
+    ) -> Result<Bytes, Error> {
         let limit = self.limits.body;
         let too_large = || Error::TooLarge {
             what: "request body",
@@ -181,102 +185,11 @@ impl HttpDoor {
         match work.map_err(fail)? {
             Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
             Work::Running(call) => Ok(reply(*call, visit.socket).await),
+            Work::Listening(listening) => {
+                let ending = self.ending.child_token();
+                Ok(stream(Body::Stream(listening.events(ending))))
+            }
         }
-    }
-
-    /// Up to 2025-11-25: within a session, or opening one.
-    async fn legacy(
-        &self,
-        visit: &Visit<'_>,
-        envelope: Envelope,
-    ) -> Result<Response<Body>, Failure> {
-        let id = envelope.id.clone();
-        let fail = |error| Failure::before_call(Era::Legacy, id.clone(), error);
-        if envelope.method == "initialize"
-            && let Some(id) = &id
-            && !visit.headers.contains_key(headers::SESSION)
-        {
-            return self.initialize(visit, &envelope, id).await.map_err(fail);
-        }
-        let session = self.session(visit).map_err(fail)?;
-        let Some(id) = id.clone() else {
-            self.sessions.notified(&session, &envelope);
-            return Ok(accepted());
-        };
-        if let Some(answer) = self.sessions.answer(&session, &envelope, &id) {
-            return Ok(whole(StatusCode::OK, answer.map_err(fail)?));
-        }
-        let terms =
-            self.sessions
-                .terms(&session, visit.caller.clone(), visit.scope.clone(), "http");
-        match exchange::begin(&self.gateway, terms, envelope, id, None)
-            .await
-            .map_err(fail)?
-        {
-            Work::Answered(message) => Ok(whole(StatusCode::OK, message)),
-            Work::Running(call) => Ok(self.reply_in_session(&session, *call).await),
-        }
-    }
-
-    /// A legacy client that goes away has not cancelled; it says so when it wants to.
-    async fn reply_in_session(&self, session: &Session, mut call: Call) -> Response<Body> {
-        let token = tokio_util::sync::CancellationToken::new();
-        let guard = std::mem::replace(&mut call.running.guard, token.drop_guard());
-        self.sessions.running(session, &call.id, guard.disarm());
-        reply(call, None).await
-    }
-
-    async fn initialize(
-        &self,
-        visit: &Visit<'_>,
-        envelope: &Envelope,
-        id: &Raw,
-    ) -> Result<Response<Body>, Error> {
-        self.gateway.started().await;
-        let (session, result) =
-            self.sessions
-                .open(envelope, &visit.caller, &visit.scope, &self.gateway)?;
-        let message = toolbus_protocol::write::result(
-            id,
-            |out| out.extend_from_slice(result.bytes()),
-            result.bytes().len(),
-        );
-        let mut response = whole(StatusCode::OK, message);
-        let value = HeaderValue::from_str(&session.id)
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(headers::SESSION), value);
-        Ok(response)
-    }
-
-    /// The session that a request names.
-    fn session(&self, visit: &Visit<'_>) -> Result<Session, Error> {
-        let invalid = |why: String| Error::InvalidRequest(format!("Invalid request: {why}"));
-        if let Some(version) = legacy_header(&visit.headers, headers::VERSION)?
-            && Revision::parse(&version).is_none_or(|revision| revision.era() != Era::Legacy)
-        {
-            return Err(invalid(format!(
-                "MCP-Protocol-Version {version:?} is not one that sessions are opened in"
-            )));
-        }
-        let Some(id) = legacy_header(&visit.headers, headers::SESSION)? else {
-            return Err(invalid(
-                "no session: send `initialize` first, or use 2026-07-28 with its `_meta`"
-                    .to_owned(),
-            ));
-        };
-        self.sessions.find(&id, &visit.caller)
-    }
-
-    fn delete(&self, visit: &Visit<'_>) -> Result<Response<Body>, Failure> {
-        let session = self
-            .session(visit)
-            .map_err(|error| Failure::before_call(Era::Legacy, None, error))?;
-        self.sessions.end(&session);
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        Ok(response)
     }
 }
 
@@ -298,7 +211,12 @@ async fn reply(mut call: Call, socket: Option<&Socket>) -> Response<Body> {
         () = gone => return whole(StatusCode::OK, Vec::new()), // To nobody; dropping the call cancels it.
         () = tokio::time::sleep(KEEP_ALIVE) => None,
     };
-    let mut response = Response::new(Body::Events(Box::new(Events::new(call, first))));
+    stream(Body::Events(Box::new(Events::new(call, first))))
+}
+
+/// An answer that is an event stream.
+pub(super) fn stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, EVENTS);
     fields.insert(
@@ -312,7 +230,7 @@ async fn reply(mut call: Call, socket: Option<&Socket>) -> Response<Body> {
     response
 }
 
-fn finished(call: &Call, answer: Result<Outcome, Error>) -> Response<Body> {
+pub(super) fn finished(call: &Call, answer: Result<Outcome, Error>) -> Response<Body> {
     match call.write(answer) {
         Ok(message) => whole(StatusCode::OK, message),
         Err(error) => {
@@ -327,12 +245,6 @@ fn finished(call: &Call, answer: Result<Outcome, Error>) -> Response<Body> {
     }
 }
 
-/// A header of a session's request. The code for mismatches belongs to the modern era.
-fn legacy_header(fields: &HeaderMap, name: &str) -> Result<Option<String>, Error> {
-    headers::single(fields, name)
-        .map_err(|error| Error::InvalidRequest(format!("Invalid request: {error}")))
-}
-
 /// Body first: a request that says its revision in `_meta` is modern, and so is one whose header names a revision that
 /// no session was ever opened in.
 fn is_modern(fields: &HeaderMap, envelope: &Envelope) -> bool {
@@ -340,8 +252,13 @@ fn is_modern(fields: &HeaderMap, envelope: &Envelope) -> bool {
         || (envelope.method != "initialize" && header_era(fields) == Era::Modern)
 }
 
+/// The request names a session, and no revision that has none.
+fn is_in_session(fields: &HeaderMap) -> bool {
+    fields.contains_key(headers::SESSION) && header_era(fields) == Era::Legacy
+}
+
 /// The era that the header speaks of; without one it is an older client.
-fn header_era(fields: &HeaderMap) -> Era {
+pub(super) fn header_era(fields: &HeaderMap) -> Era {
     match fields.get(headers::VERSION).map(|value| {
         value
             .to_str()
@@ -355,7 +272,7 @@ fn header_era(fields: &HeaderMap) -> Era {
 }
 
 /// 415 and 406, where the request's own headers ask for them.
-fn unacceptable(fields: &HeaderMap) -> Option<Response<Body>> {
+pub(super) fn unacceptable(fields: &HeaderMap) -> Option<Response<Body>> {
     let refuse = |status, why: &str| {
         let error = Error::InvalidRequest(format!("Invalid request: {why}"));
         let mut response = whole(status, encode::plain_error(None, Era::Modern, &error, None));
@@ -404,13 +321,13 @@ fn unacceptable(fields: &HeaderMap) -> Option<Response<Body>> {
     )
 }
 
-fn accepted() -> Response<Body> {
+pub(super) fn accepted() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
     response
 }
 
-fn whole(status: StatusCode, message: Vec<u8>) -> Response<Body> {
+pub(super) fn whole(status: StatusCode, message: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::of(message));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -419,7 +336,7 @@ fn whole(status: StatusCode, message: Vec<u8>) -> Response<Body> {
 
 impl Failure {
     /// An error of a request that did not become a call.
-    fn before_call(era: Era, id: Option<Raw>, error: Error) -> Self {
+    pub(super) fn before_call(era: Era, id: Option<Raw>, error: Error) -> Self {
         Self {
             error,
             id,
@@ -428,7 +345,7 @@ impl Failure {
         }
     }
 
-    fn into_response(self) -> Response<Body> {
+    pub(super) fn into_response(self) -> Response<Body> {
         let wire = Wire::of(&self.error, self.era, self.call);
         let mut response = whole(wire.status, encode::error(self.id.as_ref(), &wire));
         if let Some(wait) = wire.retry_after {
