@@ -3,8 +3,10 @@
 //! The inside of Toolbus speaks 2026-07-28. What an older server needs instead is decided in `dialect` and `connect`;
 //! everything else here is the same for both eras.
 
+mod abilities;
 mod connect;
 mod dialect;
+mod ear;
 mod http;
 mod link;
 mod listing;
@@ -13,4 +15,4 @@ mod server;
 mod stdio;
 
 pub use http::HttpTarget;
-pub use server::{McpServer, Target};
+pub use server::{McpServer, Settings, Sharing, Target};

@@ -4,8 +4,7 @@ use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Call, Era, Error, Kind, Method, Object, Outcome, Raw, Request, Revision};
 use toolbus_protocol::{meta, trace, write};
 
-/// The extension under which results may be tasks.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
+use super::abilities::TASKS;
 
 /// The body of a caller's request, as this server is to see it. It always has a progress token, which is the request's
 /// id: progress is a sign of life, also of a call whose caller does not want to see it.

@@ -13,11 +13,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Revision};
+use toolbus_model::{Cause, Error, Object, Revision};
 use toolbus_protocol::gather::Gather;
 use toolbus_protocol::{Message, headers, sse};
 
-use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
+use super::ear::{Ear, refusal};
+use super::outgoing::{MAX_MESSAGE, Outgoing};
 
 /// How long an idle connection is kept. Common servers close theirs after five seconds; a request sent into that
 /// moment would be lost with an unknown outcome.
@@ -146,7 +147,7 @@ impl HttpLink {
         &self,
         outgoing: Outgoing<'_>,
     ) -> Result<(Object, Option<HeaderValue>), Failure> {
-        let (id, line, revision) = (outgoing.id, outgoing.line, outgoing.revision);
+        let (id, revision, ear) = (outgoing.id, outgoing.revision, outgoing.ear.clone());
         let response = self.send(self.request(outgoing)).await?;
         let session = response.headers().get(headers::SESSION).cloned();
         let is_stream = response
@@ -155,7 +156,7 @@ impl HttpLink {
             .is_some_and(is_event_stream);
         if response.status() == StatusCode::OK && is_stream {
             return Ok((
-                self.read_stream(response.into_body(), id, revision, line)
+                self.read_stream(response.into_body(), id, revision, ear.as_ref())
                     .await?,
                 session,
             ));
@@ -299,7 +300,7 @@ impl HttpLink {
         mut body: Incoming,
         id: u64,
         revision: Revision,
-        line: Option<&Line>,
+        ear: Option<&Ear>,
     ) -> Result<Object, Error> {
         let mut reader = sse::Reader::new(MAX_MESSAGE);
         while let Some(frame) = body.frame().await {
@@ -321,19 +322,12 @@ impl HttpLink {
                         return reply.result;
                     }
                     Ok(Message::Call(told)) => {
-                        let kind = match told.method.as_str() {
-                            "notifications/progress" => Some(EventKind::Progress),
-                            "notifications/message" => Some(EventKind::Log),
-                            _ => None,
+                        let reply = match (ear, &told.id) {
+                            (Some(ear), _) => ear.hear(&told),
+                            (None, id) => id.as_ref().map(|id| refusal(id, &told.method)),
                         };
-                        if let (Some(kind), Some(line)) = (kind, line) {
-                            line.tell(Event {
-                                kind,
-                                params: told.params,
-                            });
-                        } else if let Some(id) = &told.id {
-                            self.notify(revision, answer_server(id, &told.method))
-                                .await?;
+                        if let Some(reply) = reply {
+                            self.notify(revision, reply).await?;
                         }
                     }
                     // Events without data, such as those that only carry an id to resume from.

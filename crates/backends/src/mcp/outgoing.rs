@@ -1,13 +1,13 @@
-//! What goes to a server: requests with ids that are never used twice, and answers to its own.
+//! What goes to a server: requests with ids that are never used twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
+use toolbus_model::Revision;
 use toolbus_model::json::Edit;
-use toolbus_model::{Line, Raw, Revision};
-use toolbus_protocol::write;
 
 use super::dialect::own_body;
+use super::ear::Ear;
 
 /// The largest message that a server may send: four times what callers may send.
 pub(super) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
@@ -34,8 +34,8 @@ pub(super) struct Outgoing<'a> {
     /// Arguments that travel in headers as well.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Vec<u8>,
-    /// The way back to the caller, for notices.
-    pub(super) line: Option<&'a Line>,
+    /// Who hears what the server says meanwhile.
+    pub(super) ear: Option<Ear>,
 }
 
 impl Outgoing<'static> {
@@ -55,20 +55,7 @@ impl Outgoing<'static> {
             target: None,
             headers: Vec::new(),
             body,
-            line: None,
+            ear: None,
         }
-    }
-}
-
-/// Our answer to a server's own request.
-pub(super) fn answer_server(id: &Raw, method: &str) -> Vec<u8> {
-    match method {
-        "ping" => write::result(id, |out| out.extend_from_slice(b"{}"), 2),
-        _ => write::error(
-            Some(id),
-            -32601,
-            &format!("Method not found: {method}"),
-            None,
-        ),
     }
 }

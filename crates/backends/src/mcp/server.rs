@@ -14,6 +14,7 @@ use toolbus_model::{
 };
 use toolbus_protocol::params::ParamHeaders;
 
+use super::ear::Ear;
 use super::link::{Connection, Link};
 use super::outgoing::{Ids, Outgoing};
 use super::{HttpTarget, connect, dialect, listing};
@@ -47,11 +48,44 @@ pub enum Target {
     Http(HttpTarget),
 }
 
+/// Whose calls may share a session of an older server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Calls of all callers whose clients declare the same capabilities.
+    #[default]
+    Shared,
+    /// One caller's calls alone.
+    PerCaller,
+}
+
+/// How a server is treated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose calls may share a session.
+    pub sharing: Sharing,
+    /// How long a call waits for its caller's answer to a question.
+    pub patience: Duration,
+    /// How long a session that was opened for callers is kept without a call.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    /// A person has five minutes to answer, as most servers that ask give them.
+    fn default() -> Self {
+        Self {
+            sharing: Sharing::Shared,
+            patience: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 /// An existing MCP server.
 #[derive(Debug)]
 pub struct McpServer {
     name: String,
     target: Target,
+    settings: Settings,
     ids: Ids,
     offer: watch::Sender<Arc<Offer>>,
     current: ArcSwapOption<Connection>,
@@ -75,10 +109,11 @@ struct Attempts {
 
 impl McpServer {
     /// A server of this name; its connection opens in the background at once.
-    pub fn start(name: &str, target: Target) -> Arc<Self> {
+    pub fn start(name: &str, target: Target, settings: Settings) -> Arc<Self> {
         let server = Arc::new(Self {
             name: name.to_owned(),
             target,
+            settings,
             ids: Ids::default(),
             offer: watch::Sender::default(),
             current: ArcSwapOption::empty(),
@@ -302,7 +337,7 @@ impl McpServer {
                 .filter(|_| request.method.target_member().is_some()),
             headers: self.param_headers(connection, request),
             body: dialect::call_body(revision, id, request, call),
-            line: Some(call.line()),
+            ear: Some(Ear::Notices(call.line().clone())),
         };
         tokio::select! {
             answer = connection.link.exchange(outgoing) => answer,

@@ -12,11 +12,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Cause, Error, Event, EventKind, Line, Object};
+use toolbus_model::{Cause, Error, Object, Raw};
 use toolbus_protocol::lines::{Lines, frame};
 use toolbus_protocol::{Envelope, Message, Reply, meta};
 
-use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
+use super::ear::{Ear, refusal};
+use super::outgoing::{MAX_MESSAGE, Outgoing};
 use crate::process::{Child, Command, Ended, Streams, Tail, Unread};
 
 /// Messages waiting for a child that does not read. More callers wait in their own calls.
@@ -49,7 +50,7 @@ pub(super) struct Process {
 #[derive(Debug)]
 struct Waiter {
     answer: oneshot::Sender<Result<Object, Error>>,
-    line: Option<Line>,
+    ear: Option<Ear>,
     /// Where its request ends in all that is written to the child; none while it waits to be written.
     ends_at: Option<u64>,
 }
@@ -120,7 +121,7 @@ impl Process {
         let (sender, answer) = oneshot::channel();
         let waiter = Waiter {
             answer: sender,
-            line: outgoing.line.cloned(),
+            ear: outgoing.ear,
             ends_at: None,
         };
         self.waiting().insert(outgoing.id, waiter);
@@ -340,44 +341,36 @@ impl Process {
         }
     }
 
-    fn told(&self, envelope: &Envelope) {
-        let kind = match envelope.method.as_str() {
-            "notifications/progress" => EventKind::Progress,
-            "notifications/message" => EventKind::Log,
-            method if method.ends_with("/list_changed") => return self.changed.notify_one(),
-            _ => return self.refuse(envelope),
+    fn told(&self, said: &Envelope) {
+        if said.method.ends_with("/list_changed") {
+            return self.changed.notify_one();
+        }
+        let reply = match (self.ear(said), &said.id) {
+            (Some(ear), _) => ear.hear(said),
+            (None, Some(id)) => Some(refusal(id, &said.method)),
+            (None, None) => None,
         };
-        let waiting = self.waiting();
-        let line = match kind {
-            EventKind::Progress => {
-                let token = envelope
-                    .params
-                    .raw(meta::PROGRESS)
-                    .and_then(|token| token.read::<u64>().ok());
-                token.and_then(|token| waiting.get(&token))
-            }
-            // A log line names no request: with several under way it could reach the wrong caller.
-            EventKind::Log | EventKind::ElicitationComplete | EventKind::Paused => Some(&waiting)
-                .filter(|waiting| waiting.len() == 1)
-                .and_then(|w| w.values().next()),
-        };
-        if let Some(line) = line.and_then(|waiter| waiter.line.as_ref()) {
-            line.tell(Event {
-                kind,
-                params: envelope.params.clone(),
+        if let Some(reply) = reply {
+            // A full outbox belongs to a child that does not read; it will miss this answer too.
+            let _ = self.outbox.try_send(Letter {
+                id: None,
+                bytes: frame(reply),
             });
         }
     }
 
-    /// Answers a request of the server's: `ping` is granted, anything else was not offered to it.
-    fn refuse(&self, envelope: &Envelope) {
-        let Some(id) = &envelope.id else { return };
-        let reply = answer_server(id, &envelope.method);
-        // A full outbox belongs to a child that does not read; it will miss this answer too.
-        let _ = self.outbox.try_send(Letter {
-            id: None,
-            bytes: frame(reply),
-        });
+    /// Who hears this. Only progress names its request: with several under way anything else could reach the wrong
+    /// caller.
+    fn ear(&self, said: &Envelope) -> Option<Ear> {
+        let waiting = self.waiting();
+        let waiter = match said.method.as_str() {
+            "notifications/progress" => {
+                let token = said.params.raw(meta::PROGRESS);
+                token.and_then(|token: Raw| waiting.get(&token.read().ok()?))
+            }
+            _ => Some(waiting.values()).filter(|all| all.len() == 1)?.next(),
+        };
+        waiter?.ear.clone()
     }
 
     /// Everyone who waits learns what happened. A request of which the child has not read all cannot have run.
