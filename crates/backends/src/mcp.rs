@@ -4,6 +4,8 @@
 //! everything else here is the same for both eras.
 
 mod abilities;
+mod asked;
+mod calls;
 mod connect;
 mod dialect;
 mod ear;
@@ -11,8 +13,12 @@ mod http;
 mod link;
 mod listing;
 mod outgoing;
+mod parked;
+mod retry;
 mod server;
+mod sessions;
 mod stdio;
+mod way;
 
 pub use http::HttpTarget;
 pub use server::{McpServer, Settings, Sharing, Target};

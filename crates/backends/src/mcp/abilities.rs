@@ -16,7 +16,7 @@ pub(super) struct Abilities {
     form: bool,
     pub(super) url: bool,
     sampling: bool,
-    roots: bool,
+    pub(super) roots: bool,
 }
 
 impl Abilities {

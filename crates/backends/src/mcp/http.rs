@@ -60,7 +60,7 @@ type Plain = Client<HttpConnector, Full<Bytes>>;
 type Tls = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Two kinds of client, because reading the certificate store takes longer than many a first call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Http {
     Plain(Plain),
     Tls(Tls),
@@ -129,13 +129,23 @@ impl HttpLink {
         })
     }
 
+    /// The same server, without a session.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            target: self.target.clone(),
+            shown: Arc::clone(&self.shown),
+            session: None,
+        }
+    }
+
     /// The same link within a legacy session.
     pub(super) fn with_session(self, session: Option<HeaderValue>) -> Self {
         Self { session, ..self }
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Object, Error> {
+    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
         self.open(outgoing)
             .await
             .map(|(result, _)| result)
@@ -145,7 +155,7 @@ impl HttpLink {
     /// [`HttpLink::exchange`], with the session id that an answer to `initialize` may carry.
     pub(super) async fn open(
         &self,
-        outgoing: Outgoing<'_>,
+        outgoing: Outgoing,
     ) -> Result<(Object, Option<HeaderValue>), Failure> {
         let (id, revision, ear) = (outgoing.id, outgoing.revision, outgoing.ear.clone());
         let response = self.send(self.request(outgoing)).await?;
@@ -188,6 +198,20 @@ impl HttpLink {
 
     /// Sends a notification.
     pub(super) async fn notify(&self, revision: Revision, body: Vec<u8>) -> Result<(), Error> {
+        self.tell(revision, body).await.map(drop)
+    }
+
+    /// Sends the response to a request of the server's, who has to take it.
+    pub(super) async fn answer(&self, revision: Revision, body: Vec<u8>) -> Result<(), Error> {
+        let (head, body) = self.tell(revision, body).await?.into_parts();
+        if head.status.is_success() {
+            return Ok(());
+        }
+        let body = self.read_all(body).await?;
+        Err(self.refused(head.status, &head.headers, &body))
+    }
+
+    async fn tell(&self, revision: Revision, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
         let mut request = self.post(body.into());
         request.headers_mut().insert(
             headers::VERSION,
@@ -197,7 +221,6 @@ impl HttpLink {
         sent.map_err(|_| {
             Error::Unavailable(self.cause("the server did not take a notification").into())
         })?
-        .map(drop)
     }
 
     /// Ends a legacy session.
@@ -232,23 +255,23 @@ impl HttpLink {
         request
     }
 
-    fn request(&self, outgoing: Outgoing<'_>) -> Request<Full<Bytes>> {
+    fn request(&self, outgoing: Outgoing) -> Request<Full<Bytes>> {
         let mut request = self.post(outgoing.body.into());
         let fields = request.headers_mut();
-        if outgoing.method != "initialize" {
+        if outgoing.method.as_str() != "initialize" {
             fields.insert(
                 headers::VERSION,
                 HeaderValue::from_static(outgoing.revision.as_str()),
             );
         }
         if outgoing.revision.era() == toolbus_model::Era::Modern {
-            if let Ok(method) = HeaderValue::from_str(outgoing.method) {
+            if let Ok(method) = HeaderValue::from_str(outgoing.method.as_str()) {
                 fields.insert(headers::METHOD, method);
             }
             fields.extend(outgoing.target.map(|target| {
                 (
                     http::HeaderName::from_static(headers::NAME),
-                    headers::encode(target),
+                    headers::encode(&target),
                 )
             }));
             fields.extend(outgoing.headers);

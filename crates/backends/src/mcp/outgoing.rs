@@ -1,10 +1,11 @@
 //! What goes to a server: requests with ids that are never used twice.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
-use toolbus_model::Revision;
 use toolbus_model::json::Edit;
+use toolbus_model::{Method, Revision};
 
 use super::dialect::own_body;
 use super::ear::Ear;
@@ -24,13 +25,13 @@ impl Ids {
 
 /// A request on its way to a server.
 #[derive(Debug)]
-pub(super) struct Outgoing<'a> {
+pub(super) struct Outgoing {
     /// Never used before towards this server, on whichever connection.
     pub(super) id: u64,
     pub(super) revision: Revision,
-    pub(super) method: &'a str,
+    pub(super) method: Method,
     /// What it is for, where the method names something.
-    pub(super) target: Option<&'a str>,
+    pub(super) target: Option<Arc<str>>,
     /// Arguments that travel in headers as well.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Vec<u8>,
@@ -38,12 +39,12 @@ pub(super) struct Outgoing<'a> {
     pub(super) ear: Option<Ear>,
 }
 
-impl Outgoing<'static> {
+impl Outgoing {
     /// A request of our own, with these members in `params`.
     pub(super) fn own(
         ids: &Ids,
         revision: Revision,
-        method: &'static str,
+        method: &str,
         members: &[(&str, Edit<'_>)],
     ) -> Self {
         let id = ids.next();
@@ -51,7 +52,7 @@ impl Outgoing<'static> {
         Self {
             id,
             revision,
-            method,
+            method: Method::parse(method),
             target: None,
             headers: Vec::new(),
             body,
