@@ -131,8 +131,39 @@ pub struct Line {
     /// Some notices are for callers of sessions alone.
     is_legacy: bool,
     started: Instant,
-    /// Milliseconds after `started` of the last sign of life.
-    last_sign: Arc<AtomicU64>,
+    signs: Arc<Signs>,
+}
+
+/// What is remembered of a call's notices.
+#[derive(Debug)]
+struct Signs {
+    /// Milliseconds after the call's start of the last sign of life.
+    last: AtomicU64,
+    /// The progress told last, as the bits of a number.
+    progress: AtomicU64,
+}
+
+impl Default for Signs {
+    fn default() -> Self {
+        Self {
+            last: AtomicU64::default(),
+            progress: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
+        }
+    }
+}
+
+impl Signs {
+    /// Progress must increase with each notice (2026-07-28, basic/patterns/progress).
+    fn is_ahead(&self, params: &Object) -> bool {
+        let told = params
+            .raw("progress")
+            .and_then(|told| told.read::<f64>().ok());
+        told.is_some_and(|told| {
+            let ahead = |known| (told > f64::from_bits(known)).then_some(told.to_bits());
+            let (store, load) = (Ordering::Relaxed, Ordering::Relaxed);
+            self.progress.fetch_update(store, load, ahead).is_ok()
+        })
+    }
 }
 
 /// The notices of a call, on the caller's side.
@@ -168,7 +199,7 @@ impl Call {
             wants_progress: seed.progress_token.is_some(),
             is_legacy: seed.revision.era() == Era::Legacy,
             started,
-            last_sign: Arc::default(),
+            signs: Arc::default(),
         };
         (
             Arc::new(Self {
@@ -189,7 +220,7 @@ impl Call {
 
     /// When the back end last gave a sign of life.
     pub fn last_sign(&self) -> Instant {
-        self.started + Duration::from_millis(self.line.last_sign.load(Ordering::Relaxed))
+        self.started + Duration::from_millis(self.line.signs.last.load(Ordering::Relaxed))
     }
 
     /// Completes when the call is to be stopped.
@@ -210,12 +241,13 @@ impl Call {
 
 impl Line {
     /// Tells the caller something, if the caller asked for such notices. Lost when the caller reads too slowly, and
-    /// that is meant: notices are advice. Each one starts the idle limit anew.
+    /// that is meant: notices are advice. Progress that does not increase is lost as well. Each one starts the idle
+    /// limit anew.
     pub fn tell(&self, event: Event) {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_sign.store(elapsed, Ordering::Relaxed);
+        self.signs.last.store(elapsed, Ordering::Relaxed);
         let wanted = match event.kind {
-            EventKind::Progress => self.wants_progress,
+            EventKind::Progress => self.wants_progress && self.signs.is_ahead(&event.params),
             EventKind::Log => {
                 let level = event
                     .params

@@ -6,7 +6,7 @@ mod sections;
 mod values;
 
 pub(crate) use load::{Source, find, load};
-pub(crate) use sections::{Audit, Gateway, Http, Server, Stdio};
+pub(crate) use sections::{Audit, Gateway, Http, Server, Sessions, Stdio};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

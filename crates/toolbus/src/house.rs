@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
-use toolbus_backends::mcp::{HttpTarget, McpServer, Target};
+use toolbus_backends::mcp::{self, HttpTarget, McpServer, Target};
 use toolbus_backends::process::Command;
 use toolbus_doors::{Access, Limits};
 use toolbus_gateway::audit::Audit;
@@ -25,12 +25,12 @@ pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Arc<Gatewa
     let mut servers = Vec::new();
     for (name, server) in &config.servers {
         let target = target(server).map_err(|error| format!("[servers.{name}]: {error}"))?;
-        servers.push((ServerName::parse(name)?, target, settings(server)));
+        servers.push((ServerName::parse(name)?, target, server));
     }
     // Nothing is started before everything is known to be right.
-    let servers = servers.into_iter().map(|(name, target, settings)| {
-        let backend = McpServer::start(name.as_str(), target);
-        Server::new(name, backend, settings)
+    let servers = servers.into_iter().map(|(name, target, server)| {
+        let backend = McpServer::start(name.as_str(), target, treatment(server));
+        Server::new(name, backend, settings(server))
     });
     let servers = servers.collect();
     Ok(Gateway::open(Setup {
@@ -87,6 +87,16 @@ fn headers(http: &config::Http) -> Result<HeaderMap, String> {
         )?;
     }
     Ok(headers)
+}
+
+fn treatment(server: &config::Server) -> mcp::Settings {
+    mcp::Settings {
+        sharing: match server.sessions {
+            config::Sessions::Shared => mcp::Sharing::Shared,
+            config::Sessions::PerCaller => mcp::Sharing::PerCaller,
+        },
+        ..mcp::Settings::default()
+    }
 }
 
 fn settings(server: &config::Server) -> ServerSettings {

@@ -14,6 +14,7 @@ use super::dialect::{quoted, us};
 use super::http::{Failure, HttpLink, HttpTarget};
 use super::link::{Connection, Link, Peer};
 use super::outgoing::{Ids, Outgoing};
+use super::server::Target;
 use super::stdio::Process;
 use crate::process::Command;
 
@@ -44,8 +45,42 @@ pub(super) async fn stdio(
     }
     let process = Process::start(command, tasks).await?;
     let guard = process.guard();
-    let opened = within(&process, initialize_stdio(&process, ids)).await;
+    let opened = within(&process, initialize_stdio(&process, &Object::empty(), ids)).await;
     finish(process, guard, opened).await
+}
+
+/// A further session with a server that is known.
+pub(super) struct Further<'a> {
+    pub(super) target: &'a Target,
+    pub(super) base: &'a Connection,
+    pub(super) era: Era,
+    /// What the server is told that it may ask.
+    pub(super) capabilities: &'a Object,
+}
+
+impl Further<'_> {
+    pub(super) async fn open(self, ids: &Ids, tasks: &TaskTracker) -> Result<Connection, Error> {
+        match (self.target, &self.base.link) {
+            (Target::Stdio(command), _) if self.era == Era::Modern => {
+                stdio(command, Some(Era::Modern), ids, tasks).await
+            }
+            (Target::Stdio(command), _) => {
+                let process = Process::start(command, tasks).await?;
+                let guard = process.guard();
+                process.hold_questions();
+                let opening = initialize_stdio(&process, self.capabilities, ids);
+                let opened = within(&process, opening).await;
+                finish(process, guard, opened).await
+            }
+            (Target::Http(_), Link::Http(base)) => {
+                let opened = initialize_http(base.beside(), self.capabilities, ids).await;
+                opened.map_err(|failure| failure.error)
+            }
+            (Target::Http(_), Link::Stdio(_)) => {
+                Err(Error::Internal("a URL has no process".to_owned()))
+            }
+        }
+    }
 }
 
 /// Bounds the start, and turns every failure into "not available": nothing of a caller's has been sent yet.
@@ -81,10 +116,7 @@ async fn finish(
     match opened {
         Ok(peer) => {
             guard.disarm();
-            Ok(Connection {
-                peer,
-                link: Link::Stdio(process),
-            })
+            Ok(Connection::new(peer, Link::Stdio(process)))
         }
         Err(error) => {
             process.close().await;
@@ -95,24 +127,29 @@ async fn finish(
 
 /// Asks `server/discover`; with no answer in time also `initialize`. The first good answer decides.
 async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
+    let nothing = Object::empty();
     let discover = process.exchange(discover(ids));
     tokio::pin!(discover);
     let first = match timeout(PATIENCE, &mut discover).await {
         Ok(answer) => answer,
         Err(_) => tokio::select! {
-            opened = initialize_stdio(process, ids) => return opened,
+            opened = initialize_stdio(process, &nothing, ids) => return opened,
             answer = &mut discover => answer,
         },
     };
     match first {
         Ok(result) => Ok(discovered(&result)),
         Err(error @ (Error::OutcomeUnknown(_) | Error::Unavailable(_))) => Err(error),
-        Err(_) => initialize_stdio(process, ids).await,
+        Err(_) => initialize_stdio(process, &nothing, ids).await,
     }
 }
 
-async fn initialize_stdio(process: &Process, ids: &Ids) -> Result<Peer, Error> {
-    let result = process.exchange(initialize(ids)).await?;
+async fn initialize_stdio(
+    process: &Process,
+    capabilities: &Object,
+    ids: &Ids,
+) -> Result<Peer, Error> {
+    let result = process.exchange(initialize(capabilities, ids)).await?;
     process.send(initialized()).await?;
     opened(&result)
 }
@@ -127,17 +164,15 @@ pub(super) async fn http(
     if known != Some(Era::Legacy) {
         match bounded(&link, link.open(discover(ids))).await {
             Ok((result, _)) => {
-                return Ok(Connection {
-                    peer: discovered(&result),
-                    link: Link::Http(Box::new(link)),
-                });
+                let peer = discovered(&result);
+                return Ok(Connection::new(peer, Link::Http(Box::new(link))));
             }
             Err(failure) if !is_older_servers(&failure) => return Err(failure.error),
             Err(_) => {}
         }
     }
-    let (result, session) = match bounded(&link, link.open(initialize(ids))).await {
-        Ok(opened) => opened,
+    match initialize_http(link.beside(), &Object::empty(), ids).await {
+        Ok(connection) => Ok(connection),
         Err(Failure {
             status: Some(status),
             error,
@@ -147,31 +182,31 @@ pub(super) async fn http(
                     .to_owned(),
             );
             let what = format!("the server did not open: {error}");
-            return Err(Error::Unavailable(
-                Cause {
-                    remedy,
-                    ..link.cause(&what)
-                }
-                .into(),
-            ));
+            let cause = link.cause(&what);
+            Err(Error::Unavailable(Cause { remedy, ..cause }.into()))
         }
         Err(Failure {
             error: error @ (Error::Unavailable(_) | Error::Busy { .. }),
             ..
-        }) => return Err(error),
+        }) => Err(error),
         Err(Failure { error, .. }) => {
-            return Err(Error::Unavailable(
-                link.cause(&format!("the server did not open: {error}"))
-                    .into(),
-            ));
+            let what = format!("the server did not open: {error}");
+            Err(Error::Unavailable(link.cause(&what).into()))
         }
-    };
+    }
+}
+
+/// Opens a session of an older revision.
+async fn initialize_http(
+    link: HttpLink,
+    capabilities: &Object,
+    ids: &Ids,
+) -> Result<Connection, Failure> {
+    let opening = link.open(initialize(capabilities, ids));
+    let (result, session) = bounded(&link, opening).await?;
     let (peer, link) = (opened(&result)?, link.with_session(session));
     link.notify(peer.revision, initialized()).await?;
-    Ok(Connection {
-        peer,
-        link: Link::Http(Box::new(link)),
-    })
+    Ok(Connection::new(peer, Link::Http(Box::new(link))))
 }
 
 async fn bounded<T>(
@@ -206,17 +241,16 @@ fn is_older_servers(failure: &Failure) -> bool {
     }
 }
 
-fn discover(ids: &Ids) -> Outgoing<'static> {
+fn discover(ids: &Ids) -> Outgoing {
     Outgoing::own(ids, MODERN, "server/discover", &[])
 }
 
-fn initialize(ids: &Ids) -> Outgoing<'static> {
+fn initialize(capabilities: &Object, ids: &Ids) -> Outgoing {
     let revision = Revision::NEWEST_LEGACY;
     let (version, us) = (quoted(revision.as_str()), us());
-    // No capabilities: what a server may ask of a client is carried only where the caller can be asked.
     let members = [
         ("protocolVersion", Edit::Put(&version[..])),
-        ("capabilities", Edit::Put(b"{}")),
+        ("capabilities", Edit::Put(capabilities.bytes())),
         ("clientInfo", Edit::Put(us.bytes())),
     ];
     Outgoing::own(ids, revision, "initialize", &members)

@@ -1,11 +1,15 @@
 //! Requests and results between the inner dialect (2026-07-28) and what a server speaks.
 
+use serde_json::value::RawValue;
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Call, Era, Error, Kind, Method, Object, Outcome, Raw, Request, Revision};
 use toolbus_protocol::{meta, trace, write};
 
-/// The extension under which results may be tasks.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
+use super::abilities::{Abilities, TASKS};
+use super::asked::input_required;
+use super::ear::Question;
+use super::link::Peer;
+use super::retry;
 
 /// The body of a caller's request, as this server is to see it. It always has a progress token, which is the request's
 /// id: progress is a sign of life, also of a call whose caller does not want to see it.
@@ -148,42 +152,121 @@ pub(super) fn cancelled(id: u64) -> Vec<u8> {
 }
 
 /// What a server's result means.
-pub(super) fn outcome(result: Object, call: &Call) -> Result<Outcome, Error> {
-    let invalid = |kind: &str| {
-        let message =
-            format!("the server answered with a result of type {kind:?}, which was not negotiated");
-        Error::Upstream {
-            code: -32603,
-            message,
-            data: None,
+pub(super) fn outcome(
+    result: Object,
+    request: &Request,
+    call: &Call,
+    peer: &Peer,
+) -> Result<Outcome, Error> {
+    if matches!(&request.method, Method::Other(name) if name.starts_with("tasks/")) {
+        return Ok(Outcome::Complete(result));
+    }
+    let kind = match result.str("resultType").as_deref() {
+        None | Some("complete") => return Ok(Outcome::Complete(result)),
+        Some("input_required") => return Ok(Outcome::InputRequired(asks(result, call))),
+        Some("task") if declares(&call.seed.capabilities, TASKS) => {
+            return Ok(Outcome::Task(result));
         }
+        Some(other) => other.to_owned(),
     };
-    match result.str("resultType").as_deref() {
-        None | Some("complete") => Ok(Outcome::Complete(result)),
-        Some("input_required") => Ok(Outcome::InputRequired(result)),
-        Some("task") if negotiated(&call.seed.capabilities, TASKS) => Ok(Outcome::Task(result)),
-        Some(other) => Err(invalid(other)),
+    if kind != "task" && shares_an_extension(&call.seed.capabilities, peer) {
+        return Ok(Outcome::Extended(result));
+    }
+    let message =
+        format!("the server answered with a result of type {kind:?}, which was not negotiated");
+    Err(Error::Upstream {
+        code: -32603,
+        message,
+        data: None,
+    })
+}
+
+fn asks(result: Object, call: &Call) -> Object {
+    match call.seed.revision.era() {
+        Era::Modern => result,
+        Era::Legacy => retry::remember(&result),
     }
 }
 
-fn negotiated(capabilities: &Raw, extension: &str) -> bool {
-    let extensions = Object::from_raw(capabilities)
-        .ok()
-        .and_then(|c| c.object("extensions")?.ok());
-    extensions.is_some_and(|extensions| extensions.get(extension).is_some())
+fn extensions(capabilities: &Object) -> Option<Object> {
+    capabilities.object("extensions")?.ok()
 }
 
-/// What a server's error means. Older revisions have a code of their own for an unknown resource.
-pub(super) fn error(error: Error, request: &Request) -> Error {
+fn declares(capabilities: &Raw, extension: &str) -> bool {
+    let declared = Object::from_raw(capabilities).ok();
+    let known = declared.as_ref().and_then(extensions);
+    known.is_some_and(|known| known.get(extension).is_some())
+}
+
+/// Caller and server have an extension in common which could define a kind of result. That of tasks is known here.
+fn shares_an_extension(capabilities: &Raw, peer: &Peer) -> bool {
+    let declared = Object::from_raw(capabilities).ok();
+    let callers = declared.as_ref().and_then(extensions);
+    let Some((callers, servers)) = callers.zip(extensions(&peer.capabilities)) else {
+        return false;
+    };
+    callers
+        .iter()
+        .any(|(name, _)| name != TASKS && servers.get(&name).is_some())
+}
+
+/// What a server's error means. Older revisions have codes of their own: for an unknown resource, and for pages that have
+/// to be opened first.
+pub(super) fn failure(error: Error, request: &Request, call: &Call) -> Result<Outcome, Error> {
     match error {
         Error::Upstream { code: -32002, .. } if request.method == Method::ResourcesRead => {
-            Error::Unknown {
+            Err(Error::Unknown {
                 kind: Kind::Resource,
                 name: request.target.as_deref().unwrap_or_default().to_owned(),
-            }
+            })
         }
-        other => other,
+        Error::Upstream {
+            code: -32042,
+            message,
+            data,
+        } if call.seed.revision.era() == Era::Modern => {
+            pages(&call.seed.capabilities, message, data)
+        }
+        other => Err(other),
     }
+}
+
+/// The newer way to say that pages have to be opened before a request can be served.
+fn pages(capabilities: &Raw, message: String, data: Option<Raw>) -> Result<Outcome, Error> {
+    let declared = Object::from_raw(capabilities).unwrap_or_else(|_| Object::empty());
+    if !Abilities::of(&declared).url {
+        let needed = Raw::of(&serde_json::json!({"elicitation": {"url": {}}}));
+        return Err(Error::MissingClientCapability(needed));
+    }
+    let given = data
+        .as_ref()
+        .and_then(|data| Object::from_raw(data).ok()?.raw("elicitations"));
+    let pages: Vec<&RawValue> = given
+        .as_ref()
+        .and_then(|given| given.read().ok())
+        .unwrap_or_default();
+    if pages.is_empty() {
+        return Err(Error::Upstream {
+            code: -32603,
+            message,
+            data,
+        });
+    }
+    let questions = pages.iter().enumerate().map(|(n, page)| {
+        let params = Object::parse(page.get().to_owned().into()).ok()?;
+        let (key, method) = (format!("url{}", n + 1), "elicitation/create".to_owned());
+        Some(Question {
+            key,
+            id: Raw::of(&n),
+            method,
+            params,
+        })
+    });
+    let questions: Vec<_> = questions.flatten().collect();
+    Ok(Outcome::InputRequired(input_required(
+        &questions,
+        retry::AFRESH,
+    )))
 }
 
 pub(super) fn quoted(text: &str) -> Vec<u8> {

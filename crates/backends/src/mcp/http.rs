@@ -13,11 +13,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use toolbus_model::{Cause, Error, Event, EventKind, Line, Object, Revision};
+use toolbus_model::{Cause, Error, Object, Revision};
 use toolbus_protocol::gather::Gather;
 use toolbus_protocol::{Message, headers, sse};
 
-use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
+use super::ear::{Ear, refusal};
+use super::outgoing::{MAX_MESSAGE, Outgoing};
 
 /// How long an idle connection is kept. Common servers close theirs after five seconds; a request sent into that
 /// moment would be lost with an unknown outcome.
@@ -59,7 +60,7 @@ type Plain = Client<HttpConnector, Full<Bytes>>;
 type Tls = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Two kinds of client, because reading the certificate store takes longer than many a first call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Http {
     Plain(Plain),
     Tls(Tls),
@@ -128,13 +129,23 @@ impl HttpLink {
         })
     }
 
+    /// The same server, without a session.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            target: self.target.clone(),
+            shown: Arc::clone(&self.shown),
+            session: None,
+        }
+    }
+
     /// The same link within a legacy session.
     pub(super) fn with_session(self, session: Option<HeaderValue>) -> Self {
         Self { session, ..self }
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Object, Error> {
+    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
         self.open(outgoing)
             .await
             .map(|(result, _)| result)
@@ -144,9 +155,9 @@ impl HttpLink {
     /// [`HttpLink::exchange`], with the session id that an answer to `initialize` may carry.
     pub(super) async fn open(
         &self,
-        outgoing: Outgoing<'_>,
+        outgoing: Outgoing,
     ) -> Result<(Object, Option<HeaderValue>), Failure> {
-        let (id, line, revision) = (outgoing.id, outgoing.line, outgoing.revision);
+        let (id, revision, ear) = (outgoing.id, outgoing.revision, outgoing.ear.clone());
         let response = self.send(self.request(outgoing)).await?;
         let session = response.headers().get(headers::SESSION).cloned();
         let is_stream = response
@@ -155,7 +166,7 @@ impl HttpLink {
             .is_some_and(is_event_stream);
         if response.status() == StatusCode::OK && is_stream {
             return Ok((
-                self.read_stream(response.into_body(), id, revision, line)
+                self.read_stream(response.into_body(), id, revision, ear.as_ref())
                     .await?,
                 session,
             ));
@@ -187,6 +198,20 @@ impl HttpLink {
 
     /// Sends a notification.
     pub(super) async fn notify(&self, revision: Revision, body: Vec<u8>) -> Result<(), Error> {
+        self.tell(revision, body).await.map(drop)
+    }
+
+    /// Sends the response to a request of the server's, who has to take it.
+    pub(super) async fn answer(&self, revision: Revision, body: Vec<u8>) -> Result<(), Error> {
+        let (head, body) = self.tell(revision, body).await?.into_parts();
+        if head.status.is_success() {
+            return Ok(());
+        }
+        let body = self.read_all(body).await?;
+        Err(self.refused(head.status, &head.headers, &body))
+    }
+
+    async fn tell(&self, revision: Revision, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
         let mut request = self.post(body.into());
         request.headers_mut().insert(
             headers::VERSION,
@@ -196,7 +221,6 @@ impl HttpLink {
         sent.map_err(|_| {
             Error::Unavailable(self.cause("the server did not take a notification").into())
         })?
-        .map(drop)
     }
 
     /// Ends a legacy session.
@@ -231,23 +255,23 @@ impl HttpLink {
         request
     }
 
-    fn request(&self, outgoing: Outgoing<'_>) -> Request<Full<Bytes>> {
+    fn request(&self, outgoing: Outgoing) -> Request<Full<Bytes>> {
         let mut request = self.post(outgoing.body.into());
         let fields = request.headers_mut();
-        if outgoing.method != "initialize" {
+        if outgoing.method.as_str() != "initialize" {
             fields.insert(
                 headers::VERSION,
                 HeaderValue::from_static(outgoing.revision.as_str()),
             );
         }
         if outgoing.revision.era() == toolbus_model::Era::Modern {
-            if let Ok(method) = HeaderValue::from_str(outgoing.method) {
+            if let Ok(method) = HeaderValue::from_str(outgoing.method.as_str()) {
                 fields.insert(headers::METHOD, method);
             }
             fields.extend(outgoing.target.map(|target| {
                 (
                     http::HeaderName::from_static(headers::NAME),
-                    headers::encode(target),
+                    headers::encode(&target),
                 )
             }));
             fields.extend(outgoing.headers);
@@ -299,7 +323,7 @@ impl HttpLink {
         mut body: Incoming,
         id: u64,
         revision: Revision,
-        line: Option<&Line>,
+        ear: Option<&Ear>,
     ) -> Result<Object, Error> {
         let mut reader = sse::Reader::new(MAX_MESSAGE);
         while let Some(frame) = body.frame().await {
@@ -321,19 +345,12 @@ impl HttpLink {
                         return reply.result;
                     }
                     Ok(Message::Call(told)) => {
-                        let kind = match told.method.as_str() {
-                            "notifications/progress" => Some(EventKind::Progress),
-                            "notifications/message" => Some(EventKind::Log),
-                            _ => None,
+                        let reply = match (ear, &told.id) {
+                            (Some(ear), _) => ear.hear(&told),
+                            (None, id) => id.as_ref().map(|id| refusal(id, &told.method)),
                         };
-                        if let (Some(kind), Some(line)) = (kind, line) {
-                            line.tell(Event {
-                                kind,
-                                params: told.params,
-                            });
-                        } else if let Some(id) = &told.id {
-                            self.notify(revision, answer_server(id, &told.method))
-                                .await?;
+                        if let Some(reply) = reply {
+                            self.notify(revision, reply).await?;
                         }
                     }
                     // Events without data, such as those that only carry an id to resume from.

@@ -1,13 +1,14 @@
-//! What goes to a server: requests with ids that are never used twice, and answers to its own.
+//! What goes to a server: requests with ids that are never used twice.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
 use toolbus_model::json::Edit;
-use toolbus_model::{Line, Raw, Revision};
-use toolbus_protocol::write;
+use toolbus_model::{Method, Revision};
 
 use super::dialect::own_body;
+use super::ear::Ear;
 
 /// The largest message that a server may send: four times what callers may send.
 pub(super) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
@@ -24,26 +25,26 @@ impl Ids {
 
 /// A request on its way to a server.
 #[derive(Debug)]
-pub(super) struct Outgoing<'a> {
+pub(super) struct Outgoing {
     /// Never used before towards this server, on whichever connection.
     pub(super) id: u64,
     pub(super) revision: Revision,
-    pub(super) method: &'a str,
+    pub(super) method: Method,
     /// What it is for, where the method names something.
-    pub(super) target: Option<&'a str>,
+    pub(super) target: Option<Arc<str>>,
     /// Arguments that travel in headers as well.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Vec<u8>,
-    /// The way back to the caller, for notices.
-    pub(super) line: Option<&'a Line>,
+    /// Who hears what the server says meanwhile.
+    pub(super) ear: Option<Ear>,
 }
 
-impl Outgoing<'static> {
+impl Outgoing {
     /// A request of our own, with these members in `params`.
     pub(super) fn own(
         ids: &Ids,
         revision: Revision,
-        method: &'static str,
+        method: &str,
         members: &[(&str, Edit<'_>)],
     ) -> Self {
         let id = ids.next();
@@ -51,24 +52,11 @@ impl Outgoing<'static> {
         Self {
             id,
             revision,
-            method,
+            method: Method::parse(method),
             target: None,
             headers: Vec::new(),
             body,
-            line: None,
+            ear: None,
         }
-    }
-}
-
-/// Our answer to a server's own request.
-pub(super) fn answer_server(id: &Raw, method: &str) -> Vec<u8> {
-    match method {
-        "ping" => write::result(id, |out| out.extend_from_slice(b"{}"), 2),
-        _ => write::error(
-            Some(id),
-            -32601,
-            &format!("Method not found: {method}"),
-            None,
-        ),
     }
 }

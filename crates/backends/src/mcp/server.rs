@@ -1,6 +1,7 @@
 //! A server as a back end: connected when needed, listed when it changes, restarted when it falls.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::{
-    Backend, BoxFuture, Call, Era, Error, Freshness, Health, Method, Offer, Outcome, Request,
+    Backend, BoxFuture, Call, Era, Error, Freshness, Health, Offer, Outcome, Request,
 };
 use toolbus_protocol::params::ParamHeaders;
 
 use super::link::{Connection, Link};
-use super::outgoing::{Ids, Outgoing};
-use super::{HttpTarget, connect, dialect, listing};
+use super::outgoing::Ids;
+use super::parked::Parked;
+use super::sessions::Sessions;
+use super::{HttpTarget, connect, listing};
 use crate::process::Command;
 
 /// How long a failure to connect stands for callers: a crowd of them must not start a broken server again and again,
@@ -35,6 +38,9 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 /// How often a server that cannot tell us of changes is listed again, whatever it says about its lists.
 const RELIST: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
+/// How often parked calls and idle sessions are looked at: at an eighth of their time, within these.
+const SWEEP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
+
 /// How long a list may take.
 const LIST_WITHIN: Duration = Duration::from_secs(60);
 
@@ -47,19 +53,58 @@ pub enum Target {
     Http(HttpTarget),
 }
 
+/// Whose calls may share a session of an older server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Calls of all callers whose clients declare the same capabilities.
+    #[default]
+    Shared,
+    /// One caller's calls alone.
+    PerCaller,
+}
+
+/// How a server is treated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose calls may share a session.
+    pub sharing: Sharing,
+    /// How long a call waits for its caller's answer to a question.
+    pub patience: Duration,
+    /// How long a session that was opened for callers is kept without a call.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    /// A person has five minutes to answer, as most servers that ask give them.
+    fn default() -> Self {
+        Self {
+            sharing: Sharing::Shared,
+            patience: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 /// An existing MCP server.
 #[derive(Debug)]
 pub struct McpServer {
-    name: String,
-    target: Target,
-    ids: Ids,
+    pub(super) name: String,
+    pub(super) target: Target,
+    pub(super) settings: Settings,
+    pub(super) ids: Ids,
     offer: watch::Sender<Arc<Offer>>,
     current: ArcSwapOption<Connection>,
     attempts: tokio::sync::Mutex<Attempts>,
+    /// Sessions besides the current connection.
+    pub(super) sessions: Arc<Sessions>,
+    /// Calls that wait for their callers.
+    pub(super) parked: Parked,
+    /// It speaks 2026-07-28, and nothing older.
+    pub(super) modern_only: AtomicBool,
     /// The arguments of its tools that travel in headers.
-    headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
+    pub(super) headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
     reconnected: Notify,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     closing: CancellationToken,
 }
 
@@ -75,7 +120,8 @@ struct Attempts {
 
 impl McpServer {
     /// A server of this name; its connection opens in the background at once.
-    pub fn start(name: &str, target: Target) -> Arc<Self> {
+    pub fn start(name: &str, target: Target, settings: Settings) -> Arc<Self> {
+        let tasks = TaskTracker::new();
         let server = Arc::new(Self {
             name: name.to_owned(),
             target,
@@ -83,14 +129,22 @@ impl McpServer {
             offer: watch::Sender::default(),
             current: ArcSwapOption::empty(),
             attempts: tokio::sync::Mutex::default(),
+            sessions: Sessions::new(tasks.clone()),
+            parked: Parked::new(settings.patience),
+            modern_only: AtomicBool::new(false),
             headers: Mutex::default(),
             reconnected: Notify::new(),
-            tasks: TaskTracker::new(),
+            tasks,
             closing: CancellationToken::new(),
+            settings,
         });
         let keeper = Arc::clone(&server);
         server.tasks.spawn(async move {
             keeper.closing.run_until_cancelled(keeper.keep()).await;
+        });
+        let sweeper = Arc::clone(&server);
+        server.tasks.spawn(async move {
+            sweeper.closing.run_until_cancelled(sweeper.sweep()).await;
         });
         server
     }
@@ -105,6 +159,16 @@ impl McpServer {
         }
     }
 
+    /// Lets go of what nobody came back for.
+    async fn sweep(&self) {
+        let shortest = self.settings.patience.min(self.settings.idle);
+        loop {
+            sleep((shortest / 8).clamp(SWEEP.0, SWEEP.1)).await;
+            self.parked.sweep();
+            self.sessions.sweep(self.settings.idle);
+        }
+    }
+
     /// Says that the server is down, and waits before the next attempt; a caller may be faster.
     async fn wait_after(&self, error: Error) {
         tracing::warn!(server = self.name, %error, "the server cannot be used");
@@ -114,7 +178,7 @@ impl McpServer {
         let _ = timeout(pause, self.reconnected.notified()).await;
     }
 
-    async fn list(&self) -> Result<Freshness, Error> {
+    pub(super) async fn list(&self) -> Result<Freshness, Error> {
         let connection = self.connection().await?;
         let late = |_| {
             Error::Unavailable(
@@ -128,7 +192,7 @@ impl McpServer {
         let offer = read.map_err(late).flatten().inspect_err(|_| {
             // A URL may lead to another server by now, of another era or without our session.
             if matches!(connection.link, Link::Http(_)) {
-                self.forget(&connection);
+                self.let_go(&connection);
             }
         })?;
         if matches!(connection.link, Link::Http(_)) {
@@ -203,7 +267,7 @@ impl McpServer {
     }
 
     /// The open connection, or a new one.
-    async fn connection(&self) -> Result<Arc<Connection>, Error> {
+    pub(super) async fn connection(&self) -> Result<Arc<Connection>, Error> {
         let usable = || {
             self.current
                 .load_full()
@@ -233,6 +297,7 @@ impl McpServer {
                 attempts.era = Some(connection.peer.revision.era());
                 attempts.failed = None;
                 attempts.since = Some(Instant::now());
+                self.modern_only.store(false, Ordering::Relaxed);
                 self.current.store(Some(Arc::clone(&connection)));
                 self.reconnected.notify_one();
                 tracing::info!(
@@ -251,88 +316,9 @@ impl McpServer {
         }
     }
 
-    async fn answer(&self, request: &Request, call: &Call) -> Result<Outcome, Error> {
-        let mut again = true;
-        loop {
-            let connection = self.connection().await?;
-            let error = match self.ask(&connection, request, call).await {
-                Ok(result) => return dialect::outcome(result, call),
-                Err(error) => error,
-            };
-            match error {
-                // The server does not know the session, so it has run nothing: the request goes again in a new one.
-                Error::SessionUnknown if again => self.forget(&connection),
-                // The process ended before it had read the request: another one gets it.
-                Error::Unavailable(_) if again && !connection.link.is_alive() => {}
-                // Our headers went by an old definition of the tool. It was refused before anything ran.
-                Error::Upstream { code: -32020, .. } if again => drop(self.list().await),
-                Error::SessionUnknown => {
-                    return Err(Error::Unavailable(
-                        connection
-                            .link
-                            .cause("the server keeps losing our session")
-                            .into(),
-                    ));
-                }
-                error => return Err(dialect::error(error, request)),
-            }
-            again = false;
-        }
-    }
-
     /// Lets go of a connection, unless another one has taken its place.
-    fn forget(&self, connection: &Arc<Connection>) {
+    pub(super) fn let_go(&self, connection: &Arc<Connection>) {
         self.current.compare_and_swap(connection, None);
-    }
-
-    async fn ask(
-        &self,
-        connection: &Connection,
-        request: &Request,
-        call: &Call,
-    ) -> Result<toolbus_model::Object, Error> {
-        let (id, revision) = (self.ids.next(), connection.peer.revision);
-        let outgoing = Outgoing {
-            id,
-            revision,
-            method: request.method.as_str(),
-            target: request
-                .target
-                .as_deref()
-                .filter(|_| request.method.target_member().is_some()),
-            headers: self.param_headers(connection, request),
-            body: dialect::call_body(revision, id, request, call),
-            line: Some(call.line()),
-        };
-        tokio::select! {
-            answer = connection.link.exchange(outgoing) => answer,
-            () = call.cancelled() => {
-                if !connection.link.cancels_by_closing(revision) {
-                    // A server that is gone needs no telling.
-                    let _ = connection.link.notify(revision, dialect::cancelled(id)).await;
-                }
-                Err(Error::OutcomeUnknown(connection.link.cause("the server had not answered").into()))
-            }
-        }
-    }
-
-    fn param_headers(
-        &self,
-        connection: &Connection,
-        request: &Request,
-    ) -> Vec<(http::HeaderName, http::HeaderValue)> {
-        if request.method != Method::ToolsCall || !matches!(connection.link, Link::Http(_)) {
-            return Vec::new();
-        }
-        let known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        let headers = request
-            .target
-            .as_ref()
-            .filter(|_| !known.is_empty())
-            .and_then(|tool| known.get(tool));
-        headers
-            .map(|headers| headers.mirror(request.params.raw("arguments").as_ref()))
-            .unwrap_or_default()
     }
 }
 
@@ -366,13 +352,15 @@ impl Backend for McpServer {
         request: Request,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
-        Box::pin(async move { self.answer(&request, call).await })
+        Box::pin(self.answer(request, call))
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.closing.cancel();
             self.tasks.close();
+            self.parked.clear();
+            self.sessions.close();
             if let Some(connection) = self.current.swap(None) {
                 connection.link.close().await;
             }

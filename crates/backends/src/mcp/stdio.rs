@@ -12,11 +12,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Cause, Error, Event, EventKind, Line, Object};
+use toolbus_model::{Cause, Error, Object, Raw};
 use toolbus_protocol::lines::{Lines, frame};
 use toolbus_protocol::{Envelope, Message, Reply, meta};
 
-use super::outgoing::{MAX_MESSAGE, Outgoing, answer_server};
+use super::ear::{Ear, refusal};
+use super::outgoing::{MAX_MESSAGE, Outgoing};
 use crate::process::{Child, Command, Ended, Streams, Tail, Unread};
 
 /// Messages waiting for a child that does not read. More callers wait in their own calls.
@@ -24,6 +25,9 @@ const OUTBOX: usize = 64;
 
 /// Lines in a row that are no messages, after which a child is taken for broken. A tool that prints now and then is not.
 const MAX_GARBAGE: usize = 1_000;
+
+/// Questions that are kept for the first call.
+const MAX_EARLY: usize = 8;
 
 /// How long a child may take to end after its stdin closed, as the specification asks it to.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -39,6 +43,8 @@ pub(super) struct Process {
     /// Bytes written to the child's stdin.
     written: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiter>>,
+    /// Questions that came before the first call, where they are kept for it. Some servers ask for roots at once.
+    early: Mutex<Option<Vec<Envelope>>>,
     garbage: Mutex<Garbage>,
     stderr: Tail,
     changed: Notify,
@@ -49,7 +55,7 @@ pub(super) struct Process {
 #[derive(Debug)]
 struct Waiter {
     answer: oneshot::Sender<Result<Object, Error>>,
-    line: Option<Line>,
+    ear: Option<Ear>,
     /// Where its request ends in all that is written to the child; none while it waits to be written.
     ends_at: Option<u64>,
 }
@@ -93,6 +99,7 @@ impl Process {
             outbox,
             written: AtomicU64::new(0),
             waiting: Mutex::default(),
+            early: Mutex::default(),
             garbage: Mutex::default(),
             stderr: Tail::default(),
             changed: Notify::new(),
@@ -116,11 +123,12 @@ impl Process {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, outgoing: Outgoing<'_>) -> Result<Object, Error> {
+    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
         let (sender, answer) = oneshot::channel();
+        let ear = outgoing.ear.clone();
         let waiter = Waiter {
             answer: sender,
-            line: outgoing.line.cloned(),
+            ear: outgoing.ear,
             ends_at: None,
         };
         self.waiting().insert(outgoing.id, waiter);
@@ -136,6 +144,9 @@ impl Process {
             ));
         }
         self.post(Some(outgoing.id), outgoing.body).await?;
+        if let Some(ear @ Ear::Questions(_)) = &ear {
+            self.hear_early(ear);
+        }
         match answer.await {
             Ok(answer) => answer,
             Err(_) => Err(Error::OutcomeUnknown(
@@ -144,7 +155,29 @@ impl Process {
         }
     }
 
-    /// Sends a notification.
+    /// From now on questions are kept for the first call.
+    pub(super) fn hold_questions(&self) {
+        *lock(&self.early) = Some(Vec::new());
+    }
+
+    fn hear_early(&self, ear: &Ear) {
+        let early = lock(&self.early).take();
+        early
+            .iter()
+            .flatten()
+            .for_each(|said| self.reply(ear.hear(said)));
+    }
+
+    /// Keeps a question for the first call, where there was none yet.
+    fn keep(&self, said: &Envelope) -> bool {
+        let mut early = lock(&self.early);
+        let room = early.as_mut().filter(|early| early.len() < MAX_EARLY);
+        room.filter(|_| said.id.is_some() && said.method != "ping")
+            .map(|early| early.push(said.clone()))
+            .is_some()
+    }
+
+    /// Sends a notification, or a response.
     pub(super) async fn send(&self, body: Vec<u8>) -> Result<(), Error> {
         self.post(None, body).await
     }
@@ -226,7 +259,7 @@ impl Process {
     }
 
     fn with_garbage(&self, status: &str) -> String {
-        let garbage = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
+        let garbage = lock(&self.garbage);
         match garbage.lines {
             0 => status.to_owned(),
             n => format!(
@@ -237,7 +270,7 @@ impl Process {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Reads until the child ends or has to be ended; says why, and how it ended.
@@ -294,10 +327,7 @@ impl Process {
     fn take(&self, line: &Bytes) -> Result<(), String> {
         match Message::parse(line) {
             Ok(message) => {
-                self.garbage
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .in_a_row = 0;
+                lock(&self.garbage).in_a_row = 0;
                 match message {
                     Message::Reply(reply) => self.answered(reply),
                     Message::Call(envelope) => self.told(&envelope),
@@ -309,7 +339,7 @@ impl Process {
     }
 
     fn note_garbage(&self, line: &Bytes) -> Result<(), String> {
-        let mut garbage = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut garbage = lock(&self.garbage);
         garbage.lines += 1;
         garbage.in_a_row += 1;
         garbage.last = String::from_utf8_lossy(line).chars().take(120).collect();
@@ -340,44 +370,39 @@ impl Process {
         }
     }
 
-    fn told(&self, envelope: &Envelope) {
-        let kind = match envelope.method.as_str() {
-            "notifications/progress" => EventKind::Progress,
-            "notifications/message" => EventKind::Log,
-            method if method.ends_with("/list_changed") => return self.changed.notify_one(),
-            _ => return self.refuse(envelope),
-        };
-        let waiting = self.waiting();
-        let line = match kind {
-            EventKind::Progress => {
-                let token = envelope
-                    .params
-                    .raw(meta::PROGRESS)
-                    .and_then(|token| token.read::<u64>().ok());
-                token.and_then(|token| waiting.get(&token))
-            }
-            // A log line names no request: with several under way it could reach the wrong caller.
-            EventKind::Log | EventKind::ElicitationComplete | EventKind::Paused => Some(&waiting)
-                .filter(|waiting| waiting.len() == 1)
-                .and_then(|w| w.values().next()),
-        };
-        if let Some(line) = line.and_then(|waiter| waiter.line.as_ref()) {
-            line.tell(Event {
-                kind,
-                params: envelope.params.clone(),
+    fn told(&self, said: &Envelope) {
+        if said.method.ends_with("/list_changed") {
+            return self.changed.notify_one();
+        }
+        self.reply(match (self.ear(said), &said.id) {
+            (Some(ear), _) => ear.hear(said),
+            (None, Some(id)) if !self.keep(said) => Some(refusal(id, &said.method)),
+            (None, _) => None,
+        });
+    }
+
+    fn reply(&self, reply: Option<Vec<u8>>) {
+        if let Some(reply) = reply {
+            // A full outbox belongs to a child that does not read; it will miss this answer too.
+            let _ = self.outbox.try_send(Letter {
+                id: None,
+                bytes: frame(reply),
             });
         }
     }
 
-    /// Answers a request of the server's: `ping` is granted, anything else was not offered to it.
-    fn refuse(&self, envelope: &Envelope) {
-        let Some(id) = &envelope.id else { return };
-        let reply = answer_server(id, &envelope.method);
-        // A full outbox belongs to a child that does not read; it will miss this answer too.
-        let _ = self.outbox.try_send(Letter {
-            id: None,
-            bytes: frame(reply),
-        });
+    /// Who hears this. Only progress names its request: with several under way anything else could reach the wrong
+    /// caller.
+    fn ear(&self, said: &Envelope) -> Option<Ear> {
+        let waiting = self.waiting();
+        let waiter = match said.method.as_str() {
+            "notifications/progress" => {
+                let token = said.params.raw(meta::PROGRESS);
+                token.and_then(|token: Raw| waiting.get(&token.read().ok()?))
+            }
+            _ => Some(waiting.values()).filter(|all| all.len() == 1)?.next(),
+        };
+        waiter?.ear.clone()
     }
 
     /// Everyone who waits learns what happened. A request of which the child has not read all cannot have run.
@@ -404,6 +429,10 @@ impl Process {
             let _ = waiter.answer.send(Err(error));
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Leave<'a> {

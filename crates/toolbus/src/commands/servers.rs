@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderMap, HeaderValue, Uri};
-use toolbus_backends::mcp::{HttpTarget, McpServer, Target};
+use toolbus_backends::mcp::{HttpTarget, McpServer, Settings, Target};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::policy::Policy;
 use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
@@ -88,7 +88,11 @@ pub(super) async fn remote(place: &Where, path: &str) -> Result<Arc<Gateway>, Fa
         );
     }
     let name = ServerName::parse(REMOTE).map_err(Failed::Usage)?;
-    let backend = McpServer::start(REMOTE, Target::Http(HttpTarget { url, headers }));
+    let backend = McpServer::start(
+        REMOTE,
+        Target::Http(HttpTarget { url, headers }),
+        Settings::default(),
+    );
     let servers = vec![Server::new(name, backend, ServerSettings::default())];
     let gateway = Gateway::open(Setup {
         servers,

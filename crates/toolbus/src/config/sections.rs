@@ -83,8 +83,21 @@ pub(crate) struct Server {
     pub(crate) total_timeout: Option<Span>,
     /// Calls at once.
     pub(crate) max_in_flight: Option<usize>,
+    /// Who shares a session, where the server speaks an older revision. It is `shared` where it is not set.
+    pub(crate) sessions: Sessions,
     /// Limits of single tools, by the server's own names.
     pub(crate) tools: IndexMap<String, Tool>,
+}
+
+/// Who shares a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Sessions {
+    /// All callers whose clients can be asked the same.
+    #[default]
+    Shared,
+    /// Nobody: each caller has a session, or a process, of its own.
+    PerCaller,
 }
 
 /// `[servers.NAME.tools.TOOL]`

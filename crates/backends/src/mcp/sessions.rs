@@ -1,0 +1,265 @@
+//! Sessions that are opened for calls, besides the one that serves everybody: one for callers who can be asked the same,
+//! or one for each caller. An older server learns at its start what it may ask, so that the two must fit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use toolbus_model::{Caller, Era, Error, Raw};
+
+use super::link::Connection;
+
+/// Such sessions of one server at once. On stdio each is a process of some tens of MiB, and there are few clients whose
+/// capabilities differ; with `per-caller` it is the number of callers that are served within some minutes.
+const MAX_SESSIONS: usize = 64;
+
+/// Processes for the same callers, where each bears one call at a time. A call that waits for a person keeps its process,
+/// so that one is too few.
+pub(super) const POOL: usize = 4;
+
+/// When to come back, where every session is in use.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Whose session it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) era: Era,
+    /// As the server was told them.
+    pub(super) capabilities: Raw,
+    /// Where it is one caller's alone.
+    pub(super) caller: Option<Caller>,
+}
+
+/// The sessions of one server.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    pools: Mutex<HashMap<Key, Pool>>,
+    tasks: TaskTracker,
+}
+
+/// The sessions of one key, in the order in which they were opened.
+#[derive(Debug)]
+struct Pool {
+    /// A place for each call, where a session bears one call at a time.
+    places: Option<Arc<Semaphore>>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Session,
+    calls: usize,
+    used: Instant,
+}
+
+/// Empty until it is open.
+type Session = Arc<OnceCell<Arc<Connection>>>;
+
+/// A session for one call. Dropped, the session is free for the next one.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) connection: Arc<Connection>,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+struct Hold {
+    sessions: Arc<Sessions>,
+    key: Key,
+    session: Session,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Sessions {
+    pub(super) fn new(tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self {
+            pools: Mutex::default(),
+            tasks,
+        })
+    }
+
+    /// A session of this key. With `places` there are at most so many, and each bears one call at a time: the first that
+    /// is free, so that calls one after the other meet the same; a new one; or the first that becomes free.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        key: Key,
+        places: Option<usize>,
+        open: impl Future<Output = Result<Connection, Error>>,
+    ) -> Result<Lease, Error> {
+        let place = match self.places(&key, places) {
+            Some(places) => places.acquire_owned().await.ok(),
+            None => None,
+        };
+        let hold = Hold {
+            session: self.enter(&key)?,
+            sessions: Arc::clone(self),
+            key,
+            _place: place,
+        };
+        let open = async { open.await.map(Arc::new) };
+        let connection = Arc::clone(hold.session.get_or_try_init(|| open).await?);
+        Ok(Lease { connection, hold })
+    }
+
+    fn places(&self, key: &Key, places: Option<usize>) -> Option<Arc<Semaphore>> {
+        let mut pools = self.pools();
+        let pool = pools.entry(key.clone()).or_insert_with(|| Pool {
+            places: places.map(|places| Arc::new(Semaphore::new(places))),
+            slots: Vec::new(),
+        });
+        pool.places.clone()
+    }
+
+    /// Takes a session of the key's pool, or makes room for a new one.
+    fn enter(&self, key: &Key) -> Result<Session, Error> {
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get_mut(key) {
+            pool.slots.retain(|slot| !slot.is_dead());
+            let one_each = pool.places.is_some();
+            let mut slots = pool.slots.iter_mut();
+            if let Some(slot) = slots.find(|slot| !one_each || slot.calls == 0) {
+                slot.calls += 1;
+                return Ok(Arc::clone(&slot.session));
+            }
+        }
+        if pools.values().map(|pool| pool.slots.len()).sum::<usize>() >= MAX_SESSIONS {
+            self.evict(&mut pools)?;
+        }
+        let slot = Slot {
+            session: Arc::default(),
+            calls: 1,
+            used: Instant::now(),
+        };
+        let session = Arc::clone(&slot.session);
+        if let Some(pool) = pools.get_mut(key) {
+            pool.slots.push(slot);
+        }
+        Ok(session)
+    }
+
+    /// Closes the session that was not used for longest.
+    fn evict(&self, pools: &mut HashMap<Key, Pool>) -> Result<(), Error> {
+        let idle = pools.iter().flat_map(|(key, pool)| {
+            let idle = pool.slots.iter().filter(|slot| slot.calls == 0);
+            idle.map(move |slot| (slot.used, key, &slot.session))
+        });
+        let oldest = idle.min_by_key(|(used, ..)| *used);
+        let Some((key, session)) =
+            oldest.map(|(_, key, session)| (key.clone(), Arc::clone(session)))
+        else {
+            let what = format!("all {MAX_SESSIONS} sessions with the server are in use");
+            let retry_after = RETRY_AFTER;
+            return Err(Error::Busy { what, retry_after });
+        };
+        if let Some(pool) = pools.get_mut(&key) {
+            pool.remove(&session);
+        }
+        self.close_later(&session);
+        Ok(())
+    }
+
+    /// Closes the sessions that were not used for this long, and forgets those that have ended.
+    pub(super) fn sweep(&self, idle: Duration) {
+        let mut pools = self.pools();
+        for pool in pools.values_mut() {
+            let gone = pool.slots.extract_if(.., |slot| {
+                slot.is_dead() || (slot.calls == 0 && slot.used.elapsed() >= idle)
+            });
+            gone.for_each(|slot| self.close_later(&slot.session));
+        }
+        pools.retain(|_, pool| !pool.is_unused());
+    }
+
+    /// Closes every session. Nobody asks for one any more.
+    pub(super) fn close(&self) {
+        for pool in self.pools().drain().map(|(_, pool)| pool) {
+            pool.slots
+                .iter()
+                .for_each(|slot| self.close_later(&slot.session));
+        }
+    }
+
+    fn close_later(&self, session: &Session) {
+        if let Some(connection) = session.get().cloned() {
+            self.tasks
+                .spawn(async move { connection.link.close().await });
+        }
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<Key, Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    fn remove(&mut self, session: &Session) -> bool {
+        let before = self.slots.len();
+        self.slots
+            .retain(|slot| !Arc::ptr_eq(&slot.session, session));
+        self.slots.len() < before
+    }
+
+    /// Nobody has a session, and nobody waits for one.
+    fn is_unused(&self) -> bool {
+        let waits = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
+        self.slots.is_empty() && !self.places.as_ref().is_some_and(waits)
+    }
+}
+
+impl Slot {
+    fn is_dead(&self) -> bool {
+        let connection = self.session.get();
+        connection.is_some_and(|connection| !connection.link.is_alive())
+    }
+}
+
+impl Lease {
+    /// Nobody gets this session any more: the server does not know it.
+    pub(super) fn forget(&self) {
+        self.hold.leave_out();
+    }
+
+    /// Nobody gets this session any more, and it is closed.
+    pub(super) fn retire(&self) {
+        if self.hold.leave_out() {
+            self.hold.sessions.close_later(&self.hold.session);
+        }
+    }
+
+    /// Another caller could get this session after this call.
+    pub(super) fn is_shared(&self) -> bool {
+        self.hold.key.caller.is_none()
+    }
+}
+
+impl Hold {
+    fn leave_out(&self) -> bool {
+        let mut pools = self.sessions.pools();
+        pools
+            .get_mut(&self.key)
+            .is_some_and(|pool| pool.remove(&self.session))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut pools = self.sessions.pools();
+        let Some(pool) = pools.get_mut(&self.key) else {
+            return;
+        };
+        let own = |slot: &&mut Slot| Arc::ptr_eq(&slot.session, &self.session);
+        if let Some(slot) = pool.slots.iter_mut().find(own) {
+            slot.calls -= 1;
+            slot.used = Instant::now();
+            if slot.calls == 0 && !self.session.initialized() {
+                pool.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use serde_json::json;
+use toolbus_model::{Object, Revision};
+
+use super::*;
+use crate::mcp::http::{HttpLink, HttpTarget};
+use crate::mcp::link::{Link, Peer};
+
+/// A session that is never used on the wire.
+async fn open() -> Result<Connection, Error> {
+    let target = HttpTarget {
+        url: http::Uri::from_static("http://127.0.0.1:9/mcp"),
+        headers: http::HeaderMap::new(),
+    };
+    let peer = Peer {
+        revision: Revision::V2025_11_25,
+        capabilities: Object::empty(),
+        info: None,
+        instructions: None,
+    };
+    Ok(Connection::new(
+        peer,
+        Link::Http(Box::new(HttpLink::new(target)?)),
+    ))
+}
+
+async fn fail() -> Result<Connection, Error> {
+    Err(Error::Unavailable(Box::default()))
+}
+
+fn key(n: usize) -> Key {
+    Key {
+        era: Era::Legacy,
+        capabilities: Raw::of(&json!({"n": n})),
+        caller: None,
+    }
+}
+
+fn sessions() -> Arc<Sessions> {
+    Sessions::new(TaskTracker::new())
+}
+
+fn same(one: &Lease, other: &Lease) -> bool {
+    Arc::ptr_eq(&one.connection, &other.connection)
+}
+
+async fn lease(sessions: &Arc<Sessions>, key: Key, places: Option<usize>) -> Lease {
+    sessions
+        .lease(key, places, open())
+        .await
+        .expect("a session")
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_one_after_the_other_meet_the_same_session() {
+    let sessions = sessions();
+    let first = lease(&sessions, key(1), Some(2)).await;
+    let connection = Arc::clone(&first.connection);
+    let second = lease(&sessions, key(1), Some(2)).await;
+    assert!(!same(&first, &second), "one call at a time");
+    drop((first, second));
+    let third = lease(&sessions, key(1), Some(2)).await;
+    assert!(Arc::ptr_eq(&third.connection, &connection));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_waits_in_turn() {
+    let sessions = sessions();
+    let first = lease(&sessions, key(1), Some(1)).await;
+    let waiting = lease(&sessions, key(1), Some(1));
+    tokio::pin!(waiting);
+    let soon = tokio::time::timeout(Duration::from_secs(60), &mut waiting);
+    assert!(soon.await.is_err(), "it has no place");
+    let connection = Arc::clone(&first.connection);
+    drop(first);
+    assert!(Arc::ptr_eq(&waiting.await.connection, &connection));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_share_nothing_and_shared_sessions_bear_many_calls() {
+    let sessions = sessions();
+    let (one, two) = (
+        lease(&sessions, key(1), None).await,
+        lease(&sessions, key(2), None).await,
+    );
+    assert!(!same(&one, &two));
+    assert!(same(&one, &lease(&sessions, key(1), None).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_table_lets_go_of_the_session_that_was_idle_longest() {
+    let sessions = sessions();
+    let mut used = Vec::new();
+    for n in 0..MAX_SESSIONS {
+        used.push(lease(&sessions, key(n), None).await);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let refused = sessions.lease(key(1000), None, open()).await;
+    assert!(matches!(refused, Err(Error::Busy { .. })), "all are in use");
+    let (first, second) = (
+        Arc::clone(&used[0].connection),
+        Arc::clone(&used[1].connection),
+    );
+    drop(used.drain(..2));
+    let _new = lease(&sessions, key(1000), None).await;
+    let kept = lease(&sessions, key(1), None).await;
+    assert!(Arc::ptr_eq(&kept.connection, &second));
+    drop(kept);
+    let anew = lease(&sessions, key(0), None).await;
+    assert!(!Arc::ptr_eq(&anew.connection, &first), "it was closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_sessions_are_closed_and_nothing_of_them_is_kept() {
+    let (sessions, idle) = (sessions(), Duration::from_secs(300));
+    let held = lease(&sessions, key(1), Some(1)).await;
+    drop(lease(&sessions, key(2), Some(1)).await);
+    tokio::time::advance(idle).await;
+    sessions.sweep(idle);
+    let left: Vec<_> = sessions.pools().keys().cloned().collect();
+    assert_eq!(left, [key(1)]);
+    drop(held);
+    tokio::time::advance(idle).await;
+    sessions.sweep(idle);
+    assert!(sessions.pools().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_does_not_open_leaves_its_place() {
+    let sessions = sessions();
+    for _ in 0..3 {
+        assert!(sessions.lease(key(1), Some(1), fail()).await.is_err());
+    }
+    drop(lease(&sessions, key(1), Some(1)).await);
+    assert_eq!(sessions.pools()[&key(1)].slots.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_session_is_not_given_again() {
+    let sessions = sessions();
+    let first = lease(&sessions, key(1), Some(1)).await;
+    first.retire();
+    let connection = Arc::clone(&first.connection);
+    drop(first);
+    let second = lease(&sessions, key(1), Some(1)).await;
+    assert!(!Arc::ptr_eq(&second.connection, &connection));
+}

@@ -1,0 +1,154 @@
+//! Over which session a request goes: the one for everybody, or one that was opened for such callers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use toolbus_model::{Call, Cause, Era, Error, Object, Request};
+
+use super::abilities::{self, Abilities};
+use super::connect;
+use super::link::{Connection, Link};
+use super::server::{McpServer, Sharing};
+use super::sessions::{Key, Lease, POOL};
+
+/// How long a server may take to open a further session. What had to be downloaded is there since the first one.
+const FURTHER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The session over which a request goes.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// The one for everybody.
+    Base(Arc<Connection>),
+    /// One that was opened for such calls, whose caller can be asked this.
+    Own(Lease, Abilities),
+}
+
+impl Way {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        match self {
+            Self::Base(connection) => connection,
+            Self::Own(lease, _) => &lease.connection,
+        }
+    }
+}
+
+impl McpServer {
+    /// Finds the session for a request.
+    pub(super) async fn way(&self, request: &Request, call: &Call) -> Result<Way, Error> {
+        let base = self.connection().await?;
+        let declared = Object::from_raw(&call.seed.capabilities);
+        let declared = declared.unwrap_or_else(|_| Object::empty());
+        let abilities = Abilities::of(&declared);
+        if base.is_older() {
+            return self.older(base, &declared, abilities, call).await;
+        }
+        if abilities.any() && self.may_mirror(request, call) {
+            match self
+                .older(Arc::clone(&base), &declared, abilities, call)
+                .await
+            {
+                Ok(way) => return Ok(way),
+                // This says nothing about the next call.
+                Err(Error::Busy { .. }) => {}
+                Err(error) if call.is_cancelled() => return Err(error),
+                Err(error) => self.cannot_mirror(&error),
+            }
+        }
+        let is_child = matches!(base.link, Link::Stdio(_));
+        if is_child && self.settings.sharing == Sharing::PerCaller {
+            let key = Key {
+                era: Era::Modern,
+                capabilities: Object::empty().to_raw(),
+                caller: Some(call.seed.caller.clone()),
+            };
+            return self.own(base, key, None, abilities, call).await;
+        }
+        Ok(Way::Base(base))
+    }
+
+    /// In an older revision a server is told at the start of a session what it may ask, and asks in mid-call.
+    async fn older(
+        &self,
+        base: Arc<Connection>,
+        declared: &Object,
+        abilities: Abilities,
+        call: &Call,
+    ) -> Result<Way, Error> {
+        let per_caller = self.settings.sharing == Sharing::PerCaller;
+        if !abilities.any() && !per_caller {
+            return Ok(Way::Base(base));
+        }
+        // A server asks for roots once in a session and goes by them from then on: they must not be another caller's.
+        let alone = per_caller || abilities.roots;
+        let key = Key {
+            era: Era::Legacy,
+            capabilities: abilities::as_told(declared)?.to_raw(),
+            caller: alone.then(|| call.seed.caller.clone()),
+        };
+        // On stdio a server's question does not say in which call it comes up.
+        let by_turns = abilities.any() && base.link.hears_by_turns();
+        let places = by_turns.then_some(if per_caller { 1 } else { POOL });
+        self.own(base, key, places, abilities, call).await
+    }
+
+    async fn own(
+        &self,
+        base: Arc<Connection>,
+        key: Key,
+        places: Option<usize>,
+        abilities: Abilities,
+        call: &Call,
+    ) -> Result<Way, Error> {
+        let told = Object::from_raw(&key.capabilities).unwrap_or_else(|_| Object::empty());
+        let further = connect::Further {
+            target: &self.target,
+            base: &base,
+            era: key.era,
+            capabilities: &told,
+        };
+        let open = async {
+            let late =
+                || Error::Unavailable(base.link.cause("no further session opened in time").into());
+            let opening = timeout(FURTHER_WITHIN, further.open(&self.ids, &self.tasks));
+            opening.await.map_err(|_| late())?
+        };
+        tokio::select! {
+            lease = self.sessions.lease(key, places, open) => Ok(Way::Own(lease?, abilities)),
+            () = call.cancelled() => Err(Error::Unavailable(self.no_session(&base).into())),
+        }
+    }
+
+    fn no_session(&self, base: &Connection) -> Cause {
+        let remedy =
+            "every session for such callers was in a call, or a new one did not open in time";
+        Cause {
+            remedy: Some(remedy.to_owned()),
+            ..base
+                .link
+                .cause("the call waited for a session with the server")
+        }
+    }
+
+    /// A caller of an older revision is served in such a session where the server can do that as well: then nothing has
+    /// to be translated. A retry goes to where its questions came from.
+    fn may_mirror(&self, request: &Request, call: &Call) -> bool {
+        call.seed.revision.era() == Era::Legacy
+            && request.params.get("requestState").is_none()
+            && !self.modern_only.load(Ordering::Relaxed)
+    }
+
+    fn cannot_mirror(&self, error: &Error) {
+        tracing::debug!(server = self.name, %error, "the server opens no session of an older revision");
+        self.modern_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of a session that the server does not know.
+    pub(super) fn forget(&self, way: &Way) {
+        match way {
+            Way::Base(connection) => self.let_go(connection),
+            Way::Own(lease, _) => lease.forget(),
+        }
+    }
+}
