@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -64,7 +65,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The HTTP door.
 pub struct HttpDoor {
     gateway: Arc<Gateway>,
-    access: Access,
+    access: ArcSwap<Access>,
     sessions: Arc<Sessions>,
     limits: Limits,
 }
@@ -75,9 +76,14 @@ impl HttpDoor {
         Arc::new(Self {
             sessions: Arc::new(Sessions::new(gateway.key().clone())),
             gateway,
-            access,
+            access: ArcSwap::from_pointee(access),
             limits,
         })
+    }
+
+    /// Lets others in from now on. Who is inside already finishes what is under way.
+    pub fn admit(&self, access: Access) {
+        self.access.store(Arc::new(access));
     }
 
     /// Serves connections until `closing`, then lets the open ones finish what they are at.
@@ -142,7 +148,8 @@ impl HttpDoor {
     }
 
     async fn answer(&self, request: Request<Incoming>, socket: &Socket) -> Response<Body> {
-        if let Err(refusal) = self.access.check_place(request.headers()) {
+        let access = self.access.load_full();
+        if let Err(refusal) = access.check_place(request.headers()) {
             return self.refuse(refusal);
         }
         let path = request.uri().path();
@@ -151,16 +158,16 @@ impl HttpDoor {
             _ => server_path(path).map(Scope::One),
         };
         match (scope, path, request.method()) {
-            (Some(scope), ..) => match self.access.authenticate(request.headers()) {
+            (Some(scope), ..) => match access.authenticate(request.headers()) {
                 Ok(caller) => self.endpoint(scope, caller, request, socket).await,
                 Err(refusal) => self.refuse(refusal),
             },
             (None, "/health", &Method::GET) => observe::health(),
             (None, "/ready", &Method::GET) => observe::ready(
                 &self.gateway,
-                self.access.authenticate(request.headers()).is_ok(),
+                access.authenticate(request.headers()).is_ok(),
             ),
-            (None, "/metrics", &Method::GET) => match self.access.authenticate(request.headers()) {
+            (None, "/metrics", &Method::GET) => match access.authenticate(request.headers()) {
                 Ok(_) => observe::metrics(&self.gateway),
                 Err(refusal) => self.refuse(refusal),
             },

@@ -37,7 +37,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(6);
 const LISTENERS: usize = 20_000;
 
 /// How one server is treated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerSettings {
     /// Limits of time for all its calls.
     pub deadlines: Deadlines,
