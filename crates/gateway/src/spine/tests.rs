@@ -29,6 +29,11 @@ impl Puppet {
         ))
     }
 
+    fn is(&self, health: Health) {
+        self.0
+            .send_modify(|offer| Arc::make_mut(offer).health = health);
+    }
+
     /// How often it was stopped.
     fn stops(&self) -> usize {
         self.1.load(Ordering::Relaxed)

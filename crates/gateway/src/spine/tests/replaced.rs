@@ -1,4 +1,4 @@
-//! Servers that are taken out while they have calls.
+//! Servers that are taken out while they have calls, and servers that are away for a while.
 
 use super::*;
 use crate::deadline::Deadlines;
@@ -96,4 +96,78 @@ async fn closing_stops_also_what_was_taken_out() {
     fixture.gateway.close().await;
     assert_eq!(puppet.stops(), 1);
     assert_eq!(fixture.outcomes().await, ["cancelled"]);
+}
+
+/// A gateway with the server `a`, which then is said to be down.
+async fn down(grace: Option<Duration>) -> (Fixture, Arc<Puppet>) {
+    let puppet = Puppet::new();
+    let settings = ServerSettings {
+        grace,
+        ..ServerSettings::default()
+    };
+    let server = Server::new(
+        ServerName::parse("a").expect("a name"),
+        puppet.clone(),
+        settings,
+    );
+    let fixture = with(vec![Arc::new(server)]).await;
+    puppet.is(Health::Down(Error::Unavailable(Box::default())));
+    yielded().await;
+    (fixture, puppet)
+}
+
+fn listed(fixture: &Fixture) -> usize {
+    let page = fixture
+        .gateway
+        .list(&Scope::All, &Caller::local(), Shelf::Tools, None);
+    page.expect("a page").entries.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_down_stays_listed_for_a_grace_time_and_comes_back() {
+    let (fixture, puppet) = down(Some(Duration::from_secs(600))).await;
+    tokio::time::sleep(Duration::from_secs(599)).await;
+    assert_eq!(listed(&fixture), 4);
+    // It is down for another reason: the time runs on.
+    puppet.is(Health::Down(Error::Internal("again".to_owned())));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(listed(&fixture), 0);
+    let names = fixture.gateway.names();
+    assert_eq!(names.len(), 4, "its names are held");
+    puppet.is(Health::Up);
+    yielded().await;
+    assert_eq!(listed(&fixture), 4);
+    puppet.is(Health::Down(Error::Internal("once more".to_owned())));
+    tokio::time::sleep(Duration::from_secs(599)).await;
+    assert_eq!(listed(&fixture), 4, "the time begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_grace_time_entries_stay() {
+    let (fixture, _puppet) = down(None).await;
+    tokio::time::sleep(Duration::from_secs(1_000_000)).await;
+    assert_eq!(listed(&fixture), 4);
+}
+
+#[tokio::test]
+async fn what_is_known_from_before_keeps_nobody_waiting() {
+    let puppet = Puppet::new();
+    puppet.is(Health::Starting);
+    let gateway = |puppet: &Arc<Puppet>| {
+        let name = ServerName::parse("a").expect("a name");
+        Gateway::open(Setup {
+            servers: vec![Server::new(name, puppet.clone(), ServerSettings::default())],
+            policy: policy(),
+            audit: Audit::none(),
+            prefix: false,
+            key: Key::new(&[0; 32]),
+        })
+    };
+    assert!(!gateway(&puppet).is_settled());
+    puppet.0.send_modify(|offer| {
+        Arc::make_mut(offer).capabilities = Some(Object::empty());
+    });
+    assert!(gateway(&puppet).is_settled());
+    puppet.is(Health::Resting);
+    assert!(gateway(&puppet).is_settled());
 }
