@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod house;
+mod memory;
 mod reload;
 mod say;
 mod state;
