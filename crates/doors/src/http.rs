@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -67,7 +68,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The HTTP door.
 pub struct HttpDoor {
     gateway: Arc<Gateway>,
-    access: Access,
+    access: ArcSwap<Access>,
     legacy: Arc<Legacy>,
     old_streams: Arc<OldStreams>,
     limits: Limits,
@@ -86,9 +87,14 @@ impl HttpDoor {
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             gateway,
-            access,
+            access: ArcSwap::from_pointee(access),
             limits,
         })
+    }
+
+    /// Lets others in from now on. Who is inside already finishes what is under way.
+    pub fn admit(&self, access: Access) {
+        self.access.store(Arc::new(access));
     }
 
     /// Serves connections until `closing`, then lets the open ones finish what they are at.
@@ -159,7 +165,8 @@ impl HttpDoor {
     }
 
     async fn answer(&self, request: Request<Incoming>, socket: &Socket) -> Response<Body> {
-        if let Err(refusal) = self.access.check_place(request.headers()) {
+        let access = self.access.load_full();
+        if let Err(refusal) = access.check_place(request.headers()) {
             return self.refuse(refusal);
         }
         let path = request.uri().path();
@@ -167,18 +174,18 @@ impl HttpDoor {
         let old = scope_of(path, "sse");
         let posted = path.strip_prefix(MESSAGES).map(str::to_owned);
         match (scope, path, request.method()) {
-            (Some(scope), ..) => match self.access.authenticate(request.headers()) {
+            (Some(scope), ..) => match access.authenticate(request.headers()) {
                 Ok(caller) => self.endpoint(scope, caller, request, socket).await,
                 Err(refusal) => self.refuse(refusal),
             },
             (None, _, &Method::GET) if old.is_some() => {
-                match self.access.authenticate(request.headers()) {
+                match access.authenticate(request.headers()) {
                     Ok(caller) => self.old_stream(old.unwrap_or(Scope::All), caller),
                     Err(refusal) => self.refuse(refusal),
                 }
             }
             (None, _, &Method::POST) if posted.is_some() => {
-                match self.access.authenticate(request.headers()) {
+                match access.authenticate(request.headers()) {
                     Ok(caller) => {
                         let id = posted.unwrap_or_default();
                         self.old_post(&id, &caller, request).await
@@ -189,9 +196,9 @@ impl HttpDoor {
             (None, "/health", &Method::GET) => observe::health(),
             (None, "/ready", &Method::GET) => observe::ready(
                 &self.gateway,
-                self.access.authenticate(request.headers()).is_ok(),
+                access.authenticate(request.headers()).is_ok(),
             ),
-            (None, "/metrics", &Method::GET) => match self.access.authenticate(request.headers()) {
+            (None, "/metrics", &Method::GET) => match access.authenticate(request.headers()) {
                 Ok(_) => observe::metrics(&self.gateway),
                 Err(refusal) => self.refuse(refusal),
             },

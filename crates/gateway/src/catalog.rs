@@ -38,7 +38,8 @@ pub enum Shelf {
 }
 
 impl Shelf {
-    const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
     /// The member of a list result that holds the entries.
     pub fn member(self) -> &'static str {
@@ -150,7 +151,7 @@ impl Abilities {
 }
 
 /// The names given so far: who held a name keeps it.
-pub(crate) type Holders = HashMap<(Shelf, ServerName, Arc<str>), Arc<str>>;
+pub type Holders = HashMap<(Shelf, ServerName, Arc<str>), Arc<str>>;
 
 /// A snapshot of everything that is offered.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ use crate::policy::Policy;
 use crate::route::{self, Route};
 use crate::sealed::Key;
 use crate::tickets::{self, Asked, Parties};
-use replace::{Now, offers};
+use replace::{Now, Past, at, offers};
 
 /// How long after its opening the gateway waits for servers that are still starting, rather than to say that there is
 /// nothing.
@@ -36,8 +36,12 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(6);
 /// Streams that tell of changes, at once: some kilobytes each.
 const LISTENERS: usize = 20_000;
 
+/// How long what a server offers stays listed while it is down, where nothing else is configured. It outlasts an update
+/// and a restart of its machine; a client that fetches its lists in that time needs no other ones afterwards.
+const GRACE: Duration = Duration::from_secs(10 * 60);
+
 /// How one server is treated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerSettings {
     /// Limits of time for all its calls.
     pub deadlines: Deadlines,
@@ -45,6 +49,8 @@ pub struct ServerSettings {
     pub tools: std::collections::HashMap<String, Deadlines>,
     /// Calls at once.
     pub in_flight: usize,
+    /// How long its entries stay listed while it is down; for ever without.
+    pub grace: Option<Duration>,
 }
 
 impl Default for ServerSettings {
@@ -53,6 +59,7 @@ impl Default for ServerSettings {
             deadlines: Deadlines::default(),
             tools: std::collections::HashMap::new(),
             in_flight: 256,
+            grace: Some(GRACE),
         }
     }
 }
@@ -104,8 +111,8 @@ pub struct Setup {
 /// The gateway.
 pub struct Gateway {
     pub(crate) now: ArcSwap<Now>,
-    /// The names given so far. Locked while a new [`Now`] is made, so that one follows the other.
-    holders: Mutex<Holders>,
+    /// Locked while a new [`Now`] is made, so that one follows the other.
+    past: Mutex<Past>,
     /// Rung when a server's offer has changed.
     changed: Notify,
     /// Back ends that were taken out and still have calls.
@@ -141,9 +148,14 @@ pub struct Running {
 impl Gateway {
     /// Opens a gateway. Its catalog fills as servers answer.
     pub fn open(setup: Setup) -> Arc<Self> {
+        Self::open_with(setup, Holders::new())
+    }
+
+    /// [`Gateway::open`] with names that were given before: who held one keeps it.
+    pub fn open_with(setup: Setup, names: Holders) -> Arc<Self> {
         let gateway = Arc::new(Self {
             now: ArcSwap::default(),
-            holders: Mutex::default(),
+            past: Mutex::new(Past::new(names)),
             changed: Notify::new(),
             retiring: Mutex::default(),
             audit: setup.audit,
@@ -380,11 +392,15 @@ impl Gateway {
         self.audit.finish();
     }
 
-    /// Rebuilds the catalog whenever a server's offer changes.
+    /// Rebuilds the catalog whenever a server's offer changes, and when a grace time has passed.
     async fn keep_catalog(self: Arc<Self>) {
         let changes = async {
             loop {
-                self.changed.notified().await;
+                let grace_ends = self.past().next_end();
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = at(grace_ends) => {}
+                }
                 self.renew(None);
             }
         };

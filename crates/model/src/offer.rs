@@ -83,3 +83,24 @@ pub struct Offer {
     /// How it is.
     pub health: Health,
 }
+
+impl Offer {
+    /// Nobody has to wait to learn what there is: the back end answered or failed, or its lists are known from before.
+    pub fn is_settled(&self) -> bool {
+        self.health != Health::Starting || self.capabilities.is_some()
+    }
+
+    /// This offer without its lists.
+    #[must_use]
+    pub fn without_lists(&self) -> Self {
+        Self {
+            capabilities: self.capabilities.clone(),
+            info: self.info.clone(),
+            revision: self.revision,
+            freshness: self.freshness,
+            changes: self.changes,
+            health: self.health.clone(),
+            ..Self::default()
+        }
+    }
+}

@@ -142,7 +142,7 @@ pub(crate) fn run() -> ExitCode {
             .and_then(|(source, config)| within(up::run(source, config))),
         Command::Stdio(given) => given
             .load()
-            .and_then(|(_, config)| within(stdio::run(config))),
+            .and_then(|(source, config)| within(stdio::run(source, config))),
         Command::Check(given) => given
             .load()
             .and_then(|(source, config)| check::run(&source, &config)),

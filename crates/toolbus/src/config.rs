@@ -5,7 +5,7 @@ mod load;
 mod sections;
 mod values;
 
-pub(crate) use load::{Source, find, load};
+pub(crate) use load::{Problem, Source, check, find, load, parse};
 pub(crate) use sections::{Audit, Gateway, Http, Server, Sessions, Stdio};
 
 use indexmap::IndexMap;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The configuration of Toolbus.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "toolbus.toml")]
 pub(crate) struct Config {

@@ -20,26 +20,114 @@ use crate::state;
 /// Shortest `state_key` that is accepted, in characters.
 const SHORTEST_KEY: usize = 16;
 
-/// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
-pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Arc<Gateway>, String> {
-    let mut servers = Vec::new();
-    for (name, server) in &config.servers {
-        let target = target(server).map_err(|error| format!("[servers.{name}]: {error}"))?;
-        servers.push((ServerName::parse(name)?, target, server));
+/// A gateway, and what its back ends were made of.
+pub(crate) struct House {
+    pub(crate) gateway: Arc<Gateway>,
+    made_of: HashMap<ServerName, Recipe>,
+}
+
+/// What a back end is made of. As long as it reads the same, the back end runs on.
+#[derive(Clone, PartialEq)]
+struct Recipe {
+    target: Target,
+    treatment: mcp::Settings,
+}
+
+/// What a change of the configuration meant for the servers, by their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// New ones.
+    pub(crate) added: Vec<String>,
+    /// Those that are reached in another way: started anew.
+    pub(crate) restarted: Vec<String>,
+    /// Those with other limits: they run on.
+    pub(crate) adjusted: Vec<String>,
+    /// Those that are gone.
+    pub(crate) removed: Vec<String>,
+}
+
+/// A server as the configuration wants it.
+struct Wanted {
+    name: ServerName,
+    recipe: Recipe,
+    settings: ServerSettings,
+}
+
+impl House {
+    /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
+    pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
+        let wanted = Wanted::all(config)?;
+        let gateway = Gateway::open(Setup {
+            servers: wanted.iter().map(Wanted::start).collect(),
+            policy: policy(config),
+            audit,
+            prefix: config.gateway.prefix_names,
+            key,
+        });
+        let made_of = Wanted::recipes(wanted);
+        Ok(Self { gateway, made_of })
     }
-    // Nothing is started before everything is known to be right.
-    let servers = servers.into_iter().map(|(name, target, server)| {
-        let backend = McpServer::start(name.as_str(), target, treatment(server));
-        Server::new(name, backend, settings(server))
-    });
-    let servers = servers.collect();
-    Ok(Gateway::open(Setup {
-        servers,
-        policy: policy(config),
-        audit,
-        prefix: config.gateway.prefix_names,
-        key,
-    }))
+
+    /// Puts another configuration in place of the one before. A server that is reached as before runs on.
+    pub(crate) fn apply(&mut self, config: &Config) -> Result<Changes, String> {
+        let wanted = Wanted::all(config)?;
+        let before = self.gateway.servers();
+        let mut changes = Changes::default();
+        let place = |wanted: &Wanted| {
+            let name = wanted.name.to_string();
+            let Some(old) = before.iter().find(|old| old.name == wanted.name) else {
+                changes.added.push(name);
+                return Arc::new(wanted.start());
+            };
+            if self.made_of.get(&wanted.name) != Some(&wanted.recipe) {
+                changes.restarted.push(name);
+                return Arc::new(wanted.start());
+            }
+            if old.settings == wanted.settings {
+                return Arc::clone(old);
+            }
+            changes.adjusted.push(name);
+            let (backend, settings) = (Arc::clone(&old.backend), wanted.settings.clone());
+            Arc::new(Server::new(wanted.name.clone(), backend, settings))
+        };
+        let servers = wanted.iter().map(place).collect();
+        self.gateway
+            .replace(servers, policy(config), config.gateway.prefix_names);
+        self.made_of = Wanted::recipes(wanted);
+        let gone = before
+            .iter()
+            .filter(|old| !self.made_of.contains_key(&old.name));
+        changes.removed = gone.map(|old| old.name.to_string()).collect();
+        Ok(changes)
+    }
+}
+
+impl Wanted {
+    /// All servers of a configuration. Nothing is started before everything is known to be right.
+    fn all(config: &Config) -> Result<Vec<Self>, String> {
+        let wanted = config.servers.iter().map(|(name, server)| {
+            Ok(Self {
+                name: ServerName::parse(name)?,
+                recipe: Recipe {
+                    target: target(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
+                    treatment: treatment(server),
+                },
+                settings: settings(server),
+            })
+        });
+        wanted.collect()
+    }
+
+    fn start(&self) -> Server {
+        let Recipe { target, treatment } = self.recipe.clone();
+        let backend = McpServer::start(self.name.as_str(), target, treatment);
+        Server::new(self.name.clone(), backend, self.settings.clone())
+    }
+
+    fn recipes(all: Vec<Self>) -> HashMap<ServerName, Recipe> {
+        let recipes = all.into_iter().map(|wanted| (wanted.name, wanted.recipe));
+        recipes.collect()
+    }
 }
 
 /// How to reach a server, with its secrets in place.
@@ -110,6 +198,7 @@ fn settings(server: &config::Server) -> ServerSettings {
         deadlines: server.deadlines(None),
         tools,
         in_flight: server.max_in_flight.unwrap_or(default.in_flight),
+        ..default
     }
 }
 
@@ -126,7 +215,7 @@ fn policy(config: &Config) -> Policy {
     }))
 }
 
-/// Who may come in by HTTP.
+/// Who may come in by HTTP, at the address of this configuration.
 pub(crate) fn access(config: &Config) -> Result<Access, String> {
     let mut tokens: Vec<(String, Caller)> = Vec::new();
     for (name, caller) in &config.callers {

@@ -3,6 +3,8 @@
 mod commands;
 mod config;
 mod house;
+mod memory;
+mod reload;
 mod say;
 mod state;
 

@@ -32,6 +32,11 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
 
 /// The key that seals sessions, made at the first run. Replicas need a shared one, set as `gateway.state_key`.
 pub(crate) fn key() -> Result<Key, String> {
+    Ok(Key::new(&key_bytes()?))
+}
+
+/// The bytes of the key in the state folder.
+pub(crate) fn key_bytes() -> Result<[u8; Key::LEN], String> {
     let path = folder()?.join("state_key");
     let explain = |error: io::Error| format!("the key {} cannot be used: {error}", path.display());
     if !path.exists() {
@@ -53,5 +58,5 @@ pub(crate) fn key() -> Result<Key, String> {
     fs::File::open(&path)
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(explain)?;
-    Ok(Key::new(&bytes))
+    Ok(bytes)
 }

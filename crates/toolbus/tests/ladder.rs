@@ -149,14 +149,14 @@ fn transport() -> Vec<Case> {
             head("GET /mcp HTTP/1.1\r\nhost: localhost"),
             405,
             -32600,
-            "Invalid request: use POST, DELETE",
+            "Invalid request: use POST, GET, DELETE",
         ),
         case(
             "PUT",
             head("PUT /mcp HTTP/1.1\r\nhost: localhost"),
             405,
             -32600,
-            "Invalid request: use POST, DELETE",
+            "Invalid request: use POST, GET, DELETE",
         ),
         case(
             "text body",
@@ -319,7 +319,7 @@ fn message() -> Vec<Case> {
             raw(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#),
             400,
             -32600,
-            "Invalid request: responses are not accepted here",
+            "Invalid request: nothing is asked here that a response could answer",
         ),
     ]
 }

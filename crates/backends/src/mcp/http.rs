@@ -37,7 +37,7 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Where a server is, and what to send along.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct HttpTarget {
     /// The server's MCP endpoint.
     pub url: Uri,

@@ -45,7 +45,7 @@ const SWEEP: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const LIST_WITHIN: Duration = Duration::from_secs(60);
 
 /// How to reach a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target {
     /// As a child process.
     Stdio(Command),
@@ -64,7 +64,7 @@ pub enum Sharing {
 }
 
 /// How a server is treated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Whose calls may share a session.
     pub sharing: Sharing,

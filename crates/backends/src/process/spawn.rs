@@ -40,7 +40,7 @@ const PASSED_ON: [&str; 12] = [
 ];
 
 /// A command to run as a child.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Command {
     /// The program and its arguments.
     pub line: Vec<String>,

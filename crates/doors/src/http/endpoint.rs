@@ -68,7 +68,7 @@ impl HttpDoor {
             // What has no session has no stream outside of its requests either.
             Method::GET if is_in_session(&visit.headers) => self.get(&visit).await,
             Method::DELETE => self.delete(&visit),
-            _ => return not_allowed("POST, GET and DELETE within a session"),
+            _ => return not_allowed("POST, GET, DELETE"),
         };
         answer.unwrap_or_else(|failure| {
             self.gateway.metrics.refused();

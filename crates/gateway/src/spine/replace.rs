@@ -1,6 +1,10 @@
 //! What is configured at one moment, and how another configuration takes its place without a call being lost.
 
+use std::collections::HashMap;
+use std::sync::MutexGuard;
+
 use futures_util::future::join_all;
+use tokio::time::sleep_until;
 
 use super::*;
 
@@ -23,6 +27,68 @@ impl Now {
     }
 }
 
+/// What has to be known of earlier catalogs to make the next one.
+pub(super) struct Past {
+    /// The names given so far.
+    names: Holders,
+    /// Servers that are down, since when.
+    down: HashMap<ServerName, Down>,
+}
+
+/// A server that is down.
+struct Down {
+    since: Instant,
+    /// When its entries are taken out; never without, or when they are out.
+    until: Option<Instant>,
+}
+
+impl Past {
+    pub(super) fn new(names: Holders) -> Self {
+        Self {
+            names,
+            down: HashMap::new(),
+        }
+    }
+
+    /// When the next grace time ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.down.values().filter_map(|down| down.until).min()
+    }
+
+    /// Takes the lists of those servers out of the offers that were down for too long.
+    fn take_out(&mut self, servers: &[Arc<Server>], offers: &mut [(ServerName, Arc<Offer>)]) {
+        self.down.retain(|name, _| {
+            let is_down = |(n, offer): &(ServerName, Arc<Offer>)| {
+                n == name && matches!(offer.health, Health::Down(_))
+            };
+            offers.iter().any(is_down)
+        });
+        let now = Instant::now();
+        for (server, (name, offer)) in servers.iter().zip(offers) {
+            if !matches!(offer.health, Health::Down(_)) {
+                continue;
+            }
+            let down = self.down.entry(name.clone()).or_insert(Down {
+                since: now,
+                until: None,
+            });
+            let end = server.settings.grace.map(|grace| down.since + grace);
+            down.until = end.filter(|end| *end > now);
+            if end.is_some() && down.until.is_none() {
+                *offer = Arc::new(offer.without_lists());
+            }
+        }
+    }
+}
+
+/// Waits for a moment that may not come.
+pub(super) async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What each server offers now.
 pub(super) fn offers(servers: &[Arc<Server>]) -> Vec<(ServerName, Arc<Offer>)> {
     let offer = |server: &Arc<Server>| server.backend.offer().borrow().clone();
@@ -36,6 +102,16 @@ impl Gateway {
     /// The servers as they are configured now, in their order.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         self.now.load().servers.clone()
+    }
+
+    /// The names given so far, for [`Gateway::open_with`].
+    pub fn names(&self) -> Holders {
+        self.past().names.clone()
+    }
+
+    /// Changes whenever the catalog is made anew.
+    pub fn renewed(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     /// Puts another configuration in place of this one, for calls and lists from now on. A server that is in both keeps
@@ -64,6 +140,8 @@ impl Gateway {
         }
         drop(before);
         self.renew(Some((servers, Arc::new(policy), prefix)));
+        // A grace time may be another one now.
+        self.changed.notify_one();
         for server in retired {
             self.retire(server);
         }
@@ -71,20 +149,19 @@ impl Gateway {
 
     /// Makes a new [`Now`]: of another configuration, or of what the servers of this one offer by now.
     pub(super) fn renew(&self, other: Option<(Vec<Arc<Server>>, Arc<Policy>, bool)>) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = self.past();
         let (servers, policy, prefix) = other.unwrap_or_else(|| {
             let now = self.now.load();
             (now.servers.clone(), Arc::clone(&now.policy), now.prefix)
         });
-        let offers = offers(&servers);
-        let settled = offers
-            .iter()
-            .all(|(_, offer)| offer.health != Health::Starting);
-        let (mut catalog, given) = Catalog::build(&offers, &holders, prefix);
+        let mut offers = offers(&servers);
+        past.take_out(&servers, &mut offers);
+        let settled = offers.iter().all(|(_, offer)| offer.is_settled());
+        let (mut catalog, given) = Catalog::build(&offers, &past.names, prefix);
         catalog.follow(&self.now.load().catalog);
         // While servers still start, names go by the order of the configuration alone, not by who was faster.
         if settled {
-            *holders = given;
+            past.names = given;
         }
         let catalog = Arc::new(catalog);
         self.now.store(Arc::new(Now {
@@ -101,6 +178,10 @@ impl Gateway {
         }
         // Everyone who waits for a server looks again, whether or not all have settled.
         self.settled.send_modify(|before| *before |= settled);
+    }
+
+    pub(super) fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the catalog follow what a server offers, for as long as the server is held.
@@ -137,7 +218,7 @@ impl Gateway {
         });
     }
 
-    fn retiring(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Backend>>> {
+    fn retiring(&self) -> MutexGuard<'_, Vec<Arc<dyn Backend>>> {
         self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,11 +4,12 @@ use super::*;
 use crate::policy::Rules;
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 use toolbus_model::{BoxFuture, Item, Object, Revision, Trace};
 
 /// Answers by the tool's name.
-struct Puppet(watch::Sender<Arc<Offer>>);
+struct Puppet(watch::Sender<Arc<Offer>>, AtomicUsize);
 
 impl Puppet {
     fn new() -> Arc<Self> {
@@ -22,7 +23,20 @@ impl Puppet {
             health: Health::Up,
             ..Offer::default()
         };
-        Arc::new(Self(watch::Sender::new(Arc::new(offer))))
+        Arc::new(Self(
+            watch::Sender::new(Arc::new(offer)),
+            AtomicUsize::new(0),
+        ))
+    }
+
+    fn is(&self, health: Health) {
+        self.0
+            .send_modify(|offer| Arc::make_mut(offer).health = health);
+    }
+
+    /// How often it was stopped.
+    fn stops(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -52,9 +66,12 @@ impl Backend for Puppet {
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         Box::pin(async {})
     }
 }
+
+mod replaced;
 
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);

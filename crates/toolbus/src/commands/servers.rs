@@ -13,7 +13,7 @@ use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
 use toolbus_model::ServerName;
 
 use super::{Failed, load};
-use crate::house;
+use crate::house::{self, House};
 
 /// How long a command waits for servers to start; some are downloaded first.
 const START_WITHIN: Duration = Duration::from_secs(90);
@@ -53,12 +53,9 @@ pub(super) async fn local(
         }
         config.servers.retain(|name, _| name == only);
     }
-    let gateway = house::open(
-        &config,
-        Audit::none(),
-        house::key_of_this_process().map_err(Failed::Usage)?,
-    )
-    .map_err(Failed::Usage)?;
+    let key = house::key_of_this_process().map_err(Failed::Usage)?;
+    let house = House::open(&config, Audit::none(), key).map_err(Failed::Usage)?;
+    let gateway = house.gateway;
     gateway.settled(START_WITHIN).await;
     Ok(gateway)
 }

@@ -1,21 +1,27 @@
 //! `toolbus stdio`: the gateway for one client on stdin and stdout.
 
-use super::Failed;
-use crate::config::Config;
-use crate::house;
+use std::sync::Arc;
 
-pub(super) async fn run(mut config: Config) -> Result<(), Failed> {
+use super::Failed;
+use crate::config::{Config, Source};
+use crate::house::{self, House};
+use crate::reload::Reload;
+
+pub(super) async fn run(source: Source, mut config: Config) -> Result<(), Failed> {
     // Callers are told apart by tokens, which belong to HTTP. Whoever runs this command is the local caller.
     config.callers.clear();
     let audit = house::audit(&config).map_err(Failed::Usage)?;
-    let gateway = house::open(&config, audit, house::key(&config).map_err(Failed::Usage)?)
-        .map_err(Failed::Usage)?;
+    let key = house::key(&config).map_err(Failed::Usage)?;
+    let house = House::open(&config, audit, key).map_err(Failed::Usage)?;
+    let gateway = Arc::clone(&house.gateway);
+    let reload = Reload::start(source, config, house, None).map_err(Failed::NoOutcome)?;
     let served = toolbus_doors::stdio::serve(
-        std::sync::Arc::clone(&gateway),
+        Arc::clone(&gateway),
         tokio::io::stdin(),
         tokio::io::stdout(),
     )
     .await;
+    reload.stop().await;
     gateway.close().await;
     served.map_err(Failed::NoOutcome)
 }

@@ -10,7 +10,9 @@ use toolbus_model::Health;
 
 use super::Failed;
 use crate::config::{Config, Source};
-use crate::{house, say};
+use crate::house::{self, House};
+use crate::reload::Reload;
+use crate::say;
 
 /// How long servers may take to start before what is known is told anyway.
 const TELL_WITHIN: Duration = Duration::from_secs(20);
@@ -28,7 +30,8 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let address = listener
         .local_addr()
         .map_err(|error| Failed::NoOutcome(error.to_string()))?;
-    let gateway = house::open(&config, audit, key).map_err(Failed::Usage)?;
+    let house = House::open(&config, audit, key).map_err(Failed::Usage)?;
+    let gateway = std::sync::Arc::clone(&house.gateway);
     let door = HttpDoor::new(
         std::sync::Arc::clone(&gateway),
         access,
@@ -37,11 +40,14 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let closing = CancellationToken::new();
     let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
     tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));
+    let needs_token = !config.callers.is_empty();
+    let reload = Reload::start(source, config, house, Some(std::sync::Arc::clone(&door)))
+        .map_err(Failed::NoOutcome)?;
     let serving = door.serve(listener, closing.clone());
     say::out(format!("http://{address}/mcp"));
     let told = async {
         gateway.settled(TELL_WITHIN).await;
-        tell(&gateway, address.port(), !config.callers.is_empty());
+        tell(&gateway, address.port(), needs_token);
         std::future::pending::<()>().await;
     };
     let serving = async {
@@ -56,6 +62,7 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
         name = stop.requested() => tracing::info!("{name}: finishing what is under way"),
     }
     closing.cancel();
+    reload.stop().await;
     let closed = async {
         let _ = serving.await;
         gateway.close().await;

@@ -81,21 +81,26 @@ pub(crate) fn load(source: &Source) -> Result<Config, Problem> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|error| Problem(format!("{shown}: {error}")))?;
+    parse(path, &text)
+}
+
+/// Reads a configuration's text. `path` tells its form, and is named in errors.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
+    let shown = path.display();
     let config = if path
         .extension()
         .is_some_and(|extension| extension == "json")
     {
-        clients::parse(&text).map_err(|error| Problem(format!("{shown}: {error}")))?
+        clients::parse(text).map_err(|error| Problem(format!("{shown}: {error}")))?
     } else {
-        toml::from_str(&text)
-            .map_err(|error| Problem(explain(&shown.to_string(), &text, &error)))?
+        toml::from_str(text).map_err(|error| Problem(explain(&shown.to_string(), text, &error)))?
     };
     check(&config).map_err(|error| Problem(format!("{shown}: {error}")))?;
     Ok(config)
 }
 
 /// What the types cannot say.
-fn check(config: &Config) -> Result<(), String> {
+pub(crate) fn check(config: &Config) -> Result<(), String> {
     for (name, server) in &config.servers {
         toolbus_model::ServerName::parse(name)?;
         match (&server.stdio, &server.http) {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Gateway {
     /// Where to listen. Port 0 takes a free one. An address other than loopback needs callers with tokens.
@@ -47,7 +47,7 @@ impl Default for Gateway {
 }
 
 /// `[callers.NAME]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Caller {
     /// The bearer token by which the caller is known.
@@ -62,7 +62,7 @@ pub(crate) struct Caller {
 }
 
 /// `[audit]`
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Audit {
     /// The file that gets one line per call. `audit.jsonl` in the state folder where it is not set.
@@ -70,7 +70,7 @@ pub(crate) struct Audit {
 }
 
 /// `[servers.NAME]`, which needs one of `stdio` and `http`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Server {
     /// A server that runs as a child process.
@@ -101,7 +101,7 @@ pub(crate) enum Sessions {
 }
 
 /// `[servers.NAME.tools.TOOL]`
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tool {
     /// Longest silence of a call of this tool.
@@ -111,7 +111,7 @@ pub(crate) struct Tool {
 }
 
 /// `[servers.NAME.stdio]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stdio {
     /// The program and its arguments.
@@ -124,7 +124,7 @@ pub(crate) struct Stdio {
 }
 
 /// `[servers.NAME.http]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     /// The server's MCP endpoint.

@@ -57,13 +57,20 @@ impl Gateway {
 
     /// [`Gateway::start`] with lines for the `[gateway]` section.
     pub fn start_with(gateway: &str, config: &str) -> Self {
+        Self::run(&format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\n{gateway}\n{config}"
+        ))
+    }
+
+    /// [`Gateway::start`] on all addresses of this machine.
+    pub fn start_public(config: &str) -> Self {
+        Self::run(&format!("[gateway]\nlisten = \"0.0.0.0:0\"\n{config}"))
+    }
+
+    fn run(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("toolbus.toml");
-        std::fs::write(
-            &file,
-            format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{gateway}\n{config}"),
-        )
-        .expect("written");
+        std::fs::write(&file, config).expect("written");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let mut child = command(folder.path())
             .arg("up")

@@ -1,0 +1,263 @@
+//! The file of the configuration changes while the gateway serves: no call is lost, and what it says is used.
+
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Gateway, Session, descendants, modern_request, wait_for};
+
+/// Writes the configuration anew, as most editors do: aside, and then in place.
+fn write(gateway: &Gateway, config: &str) {
+    write_text(
+        gateway,
+        &format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{config}"),
+    );
+}
+
+fn write_text(gateway: &Gateway, text: &str) {
+    let (aside, file) = (
+        gateway.folder.path().join("toolbus.toml.new"),
+        gateway.folder.path().join("toolbus.toml"),
+    );
+    std::fs::write(&aside, text).expect("written");
+    std::fs::rename(aside, file).expect("in place");
+}
+
+fn faulty(name: &str, flags: &[&str]) -> String {
+    Gateway::server(name, "faulty", flags)
+}
+
+fn tools(gateway: &Gateway, path: &str) -> Vec<String> {
+    let answer = gateway.modern(path, "tools/list", json!({})).json();
+    let tools = answer["result"]["tools"].as_array().cloned();
+    let name = |tool: Value| tool["name"].as_str().unwrap_or_default().to_owned();
+    tools.unwrap_or_default().into_iter().map(name).collect()
+}
+
+/// How many calls the process of a server has received, this one included.
+fn count(gateway: &Gateway, server: &str) -> u64 {
+    let path = format!("/servers/{server}/mcp");
+    let answer = gateway.modern(&path, "tools/call", json!({"name": "count"}));
+    let text = answer.json()["result"]["content"][0]["text"].clone();
+    let number = text.as_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| panic!("no count: {}", answer.text()))
+}
+
+fn used(gateway: &Gateway, times: usize) {
+    wait_for("the change is used", || {
+        gateway
+            .log()
+            .matches("the changed configuration is in use")
+            .count()
+            >= times
+    });
+}
+
+fn processes(gateway: &Gateway, part: &str) -> usize {
+    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    descendants(gateway.child.id())
+        .iter()
+        .map(line)
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(part) && !line.contains(" warden "))
+        .count()
+}
+
+#[test]
+fn a_call_goes_on_while_other_servers_change() {
+    let both = |flags: &[&str]| faulty("a", &[]) + &faulty("b", flags);
+    let gateway = Gateway::start(&both(&[]));
+    assert_eq!((count(&gateway, "a"), count(&gateway, "b")), (1, 1));
+    let late = |server: &str| {
+        let path = format!("/servers/{server}/mcp");
+        let params = json!({"name": "late", "arguments": {"ms": 10_000}});
+        gateway.send(&modern_request(&path, "tools/call", params))
+    };
+    std::thread::scope(|scope| {
+        let of_a = scope.spawn(|| late("a"));
+        let of_b = scope.spawn(|| late("b"));
+        wait_for("the calls are under way", || {
+            gateway.get("/metrics").text().contains("calls_in_flight 2")
+        });
+        write(&gateway, &(both(&["--ignore-sigterm"]) + &faulty("c", &[])));
+        used(&gateway, 1);
+        wait_for("the new server is listed", || {
+            tools(&gateway, "/servers/c/mcp").contains(&"ok".to_owned())
+        });
+        wait_for("the changed one is listed", || {
+            tools(&gateway, "/servers/b/mcp").contains(&"ok".to_owned())
+        });
+        assert!(
+            tools(&gateway, "/mcp").contains(&"c_ok".to_owned()),
+            "names are given by the order in the file"
+        );
+        assert!(
+            !of_a.is_finished() && !of_b.is_finished(),
+            "too late to prove anything"
+        );
+        assert_eq!(count(&gateway, "a"), 3, "the process is the same");
+        assert_eq!(count(&gateway, "b"), 1, "the process is a new one");
+        assert_eq!(
+            processes(&gateway, "faulty"),
+            4,
+            "the old one of b has a call"
+        );
+        for call in [of_a, of_b] {
+            let answer = call.join().expect("an answer").json();
+            assert_eq!(answer["result"]["content"][0]["text"], "late", "{answer}");
+        }
+    });
+    wait_for("the old process is gone", || {
+        processes(&gateway, "faulty") == 3
+    });
+    let outcomes: Vec<_> = gateway
+        .records()
+        .iter()
+        .map(|record| record["outcome"].clone())
+        .collect();
+    assert!(
+        outcomes.iter().all(|outcome| outcome == "ok"),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_server_that_is_taken_out_is_gone_and_its_process_too() {
+    let gateway = Gateway::start(&(faulty("a", &[]) + &faulty("b", &[])));
+    assert_eq!(processes(&gateway, "faulty"), 2);
+    write(&gateway, &faulty("a", &[]));
+    used(&gateway, 1);
+    wait_for("its process ends", || processes(&gateway, "faulty") == 1);
+    assert!(tools(&gateway, "/servers/b/mcp").is_empty());
+    assert!(!tools(&gateway, "/mcp").contains(&"b_ok".to_owned()));
+    assert!(!gateway.get("/metrics").text().contains("server=\"b\""));
+    assert_eq!(count(&gateway, "a"), 1);
+}
+
+#[test]
+fn limits_change_without_another_process() {
+    let gateway = Gateway::start(&faulty("a", &[]));
+    assert_eq!(count(&gateway, "a"), 1);
+    write(
+        &gateway,
+        &format!("{}[servers.a]\nidle_timeout = \"1s\"\n", faulty("a", &[])),
+    );
+    used(&gateway, 1);
+    let answer = gateway.call("hang", json!({})).json();
+    assert_eq!(answer["error"]["code"], -31002, "{answer}");
+    assert_eq!(count(&gateway, "a"), 3, "the process is the same");
+}
+
+#[test]
+fn callers_come_and_go() {
+    let callers = |ci: &str, deny: &str| {
+        format!(
+            "[callers.ci]\ntoken = \"{ci}\"\ndeny = [{deny}]\n{}",
+            faulty("a", &[])
+        )
+    };
+    let gateway = Gateway::start(&callers("first-token", ""));
+    let with = |token: &str, tool: &str| {
+        let request = modern_request("/mcp", "tools/call", json!({"name": tool}));
+        let text = String::from_utf8(request).expect("text");
+        let request = text.replacen("\r\n", &format!("\r\nauthorization: Bearer {token}\r\n"), 1);
+        gateway.send(request.as_bytes())
+    };
+    assert_eq!(with("first-token", "ok").status, 200);
+    write(&gateway, &callers("second-token", "\"a.count\""));
+    used(&gateway, 1);
+    assert_eq!(with("first-token", "ok").status, 401);
+    assert_eq!(
+        with("second-token", "ok").json()["result"]["content"][0]["text"],
+        "ok"
+    );
+    assert_eq!(
+        with("second-token", "count").json()["error"]["code"],
+        -32602
+    );
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_is_told_once() {
+    let gateway = Gateway::start(&faulty("a", &[]));
+    assert_eq!(count(&gateway, "a"), 1);
+    let complaints = || gateway.log().matches("is not used").count();
+    write(&gateway, "[servers.a.stdio]\ncomand = [\"x\"]\n");
+    wait_for("the mistake is told", || complaints() == 1);
+    assert!(
+        gateway.log().contains("did you mean `command`?"),
+        "{}",
+        gateway.log()
+    );
+    // A secret that is missing is found before anything is touched.
+    let secret =
+        "[servers.a.stdio]\ncommand = [\"x\"]\nenv = { KEY = \"env:TOOLBUS_TEST_MISSING\" }\n";
+    write(&gateway, secret);
+    wait_for("the next mistake is told", || complaints() == 2);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(complaints(), 2, "each is told once");
+    assert_eq!(count(&gateway, "a"), 2, "the process is the same");
+    write(&gateway, &(faulty("a", &[]) + &faulty("b", &[])));
+    used(&gateway, 1);
+    assert_eq!(count(&gateway, "a"), 3);
+}
+
+#[test]
+fn what_needs_a_restart_is_said_and_a_listener_never_opens_by_accident() {
+    let gateway = Gateway::start("");
+    let open = "[gateway]\nlisten = \"127.0.0.1:1\"\nmax_connections = 7\n[audit]\nfile = \"x\"\n";
+    write_text(&gateway, open);
+    wait_for("it is told", || {
+        gateway.log().contains(
+            "a restart is needed for: [gateway] listen, [gateway] max_connections, [audit] file",
+        )
+    });
+    assert_eq!(gateway.get("/health").status, 200, "where it was");
+
+    let token = "[callers.ci]\ntoken = \"a-token-for-everyone\"\n";
+    let gateway = Gateway::start_public(token);
+    // With the address of the file this would be in order; with the one that is in use it is not.
+    write_text(&gateway, "[gateway]\nlisten = \"127.0.0.1:0\"\n");
+    wait_for("it is refused", || {
+        gateway.log().contains("is open to other machines")
+    });
+    assert_eq!(gateway.modern("/mcp", "tools/list", json!({})).status, 401);
+}
+
+#[test]
+fn a_signal_reads_the_file_and_its_secrets_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "the-first-token\n").expect("written");
+    let config = format!("[callers.ci]\ntoken = \"file:{}\"\n", support::text(&token));
+    let gateway = Gateway::start(&config);
+    std::fs::write(&token, "the-second-token\n").expect("written");
+    let pid = gateway.child.id().to_string();
+    let _ = Command::new("kill").args(["-HUP", &pid]).status();
+    used(&gateway, 1);
+    let request = modern_request("/mcp", "tools/list", json!({}));
+    let text = String::from_utf8(request).expect("text");
+    let status = |token: &str| {
+        let header = format!("\r\nauthorization: Bearer {token}\r\n");
+        gateway
+            .send(text.replacen("\r\n", &header, 1).as_bytes())
+            .status
+    };
+    assert_eq!(
+        (status("the-first-token"), status("the-second-token")),
+        (401, 200)
+    );
+}
+
+#[test]
+fn an_open_session_sees_the_new_servers() {
+    let gateway = Gateway::start(&faulty("a", &[]));
+    let session = Session::open(&gateway);
+    write(&gateway, &(faulty("a", &[]) + &faulty("b", &[])));
+    wait_for("the session sees them", || {
+        let answer = session.ask("tools/list", json!({})).json();
+        answer["result"]["tools"].to_string().contains("\"b_ok\"")
+    });
+}
