@@ -1,5 +1,6 @@
 //! Results and notices as a caller of one era reads them; payloads are spliced, never written anew.
 
+use bytes::Bytes;
 use toolbus_gateway::catalog::{Page, Shelf};
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{CallId, Era, Error, Event, EventKind, Object, Outcome, Raw};
@@ -65,16 +66,29 @@ pub(crate) fn outcome(
                 ("ttlMs", Edit::Drop),
                 ("cacheScope", Edit::Drop),
             ];
+            let content = as_text(object);
             // Before 2026-07-28 structured content was an object; the text beside it says the same.
             if object
                 .get("structuredContent")
                 .is_some_and(|content| content.first() != Some(&b'{'))
             {
                 edits.push(("structuredContent", Edit::Drop));
+                let content = content.as_ref();
+                edits.extend(content.map(|content| ("content", Edit::Put(content.bytes()))));
             }
             Ok(write::result(id, |out| object.rewrite(&edits, out), size))
         }
     }
+}
+
+/// Structured content as text, where a result has no other content.
+fn as_text(result: &Object) -> Option<Raw> {
+    let structured = result.raw("structuredContent")?;
+    let has_content = result
+        .raw("content")
+        .is_some_and(|content| content.bytes().iter().any(|byte| *byte == b'{'));
+    let text = String::from_utf8_lossy(structured.bytes());
+    (!has_content).then(|| Raw::of(&serde_json::json!([{"type": "text", "text": text}])))
 }
 
 /// The result's `_meta` with a server's name in it, where it has none yet.
@@ -104,7 +118,10 @@ pub(crate) fn page(id: &Raw, era: Era, shelf: Shelf, page: &Page) -> Vec<u8> {
             if n > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&entry.definition);
+            match without_output_schema(era, shelf, &entry.definition) {
+                Some(definition) => out.extend_from_slice(definition.bytes()),
+                None => out.extend_from_slice(&entry.definition),
+            }
         }
         out.push(b']');
         if let Some(next) = &page.next {
@@ -117,6 +134,19 @@ pub(crate) fn page(id: &Raw, era: Era, shelf: Shelf, page: &Page) -> Vec<u8> {
         out.push(b'}');
     };
     write::result(id, payload, size + 256)
+}
+
+/// Before 2026-07-28 an output schema described an object. A tool whose schema does not is listed without one, and its
+/// results have no structured content.
+fn without_output_schema(era: Era, shelf: Shelf, definition: &Bytes) -> Option<Object> {
+    const MEMBER: &str = "outputSchema";
+    let may_have = era == Era::Legacy
+        && shelf == Shelf::Tools
+        && memchr::memmem::find(definition, MEMBER.as_bytes()).is_some();
+    let tool = may_have.then(|| Object::parse(definition.clone()).ok())??;
+    let schema = tool.object(MEMBER)?.ok();
+    let is_object = schema.is_some_and(|schema| schema.str("type").as_deref() == Some("object"));
+    (!is_object).then(|| tool.edited(&[(MEMBER, Edit::Drop)]))
 }
 
 /// The members that every complete result of our own has at 2026-07-28, after others.

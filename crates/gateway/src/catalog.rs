@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use toolbus_model::json::{Edit, write_string};
-use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, Raw, ServerName};
-use toolbus_protocol::names;
+use toolbus_model::{Error, Freshness, Health, Item, Kind, Object, Offer, ServerName};
 
 use crate::template;
+pub use abilities::Abilities;
+pub use entries::Entry;
+use entries::{Entries, cursor_after};
+
+mod abilities;
+mod entries;
 
 /// Entries on one page of a list.
 pub const PAGE: usize = 1_000;
@@ -66,19 +67,6 @@ impl Shelf {
     }
 }
 
-/// One thing that is offered.
-#[derive(Debug)]
-pub struct Entry {
-    /// The name it has here.
-    pub name: Arc<str>,
-    /// The name it has at its server.
-    pub original: Arc<str>,
-    /// Its server.
-    pub server: ServerName,
-    /// Its definition under the name it has here; nothing else is changed.
-    pub definition: Bytes,
-}
-
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page {
@@ -90,12 +78,6 @@ pub struct Page {
     pub freshness: Freshness,
 }
 
-#[derive(Debug, Default)]
-struct Entries {
-    list: Vec<Arc<Entry>>,
-    by_name: HashMap<Arc<str>, usize>,
-}
-
 /// What one scope shows.
 #[derive(Debug, Default)]
 pub struct View {
@@ -103,6 +85,8 @@ pub struct View {
     /// Servers that serve resources: a URI that no list names can only be theirs.
     resource_servers: Vec<ServerName>,
     servers: Vec<ServerName>,
+    /// Pages that tools name as theirs, which need not be listed (MCP Apps).
+    pages: HashMap<String, ServerName>,
     /// What the servers tell a model about their use.
     instructions: Vec<(ServerName, String)>,
     /// What some server can do that not every gateway could.
@@ -112,42 +96,6 @@ pub struct View {
     /// How often each of these lists changed here, or was said to have changed.
     pub(crate) versions: [u64; 3],
     freshness: Freshness,
-}
-
-/// What the servers of a view can do, beyond what every gateway can.
-#[derive(Debug, Default)]
-pub struct Abilities {
-    /// Complete arguments.
-    pub completes: bool,
-    /// Tell of changed resources.
-    pub subscribes: bool,
-    /// Their extensions, by name; where two have one, the first one's settings.
-    pub extensions: Vec<(String, Raw)>,
-    /// Their experimental capabilities, likewise.
-    pub experimental: Vec<(String, Raw)>,
-}
-
-impl Abilities {
-    fn add(&mut self, capabilities: &Object) {
-        let resources = capabilities.object("resources").and_then(Result::ok);
-        self.completes |= capabilities.get("completions").is_some();
-        self.subscribes |= resources.is_some_and(|r| r.get("subscribe") == Some(b"true"));
-        for (member, known) in [
-            ("extensions", &mut self.extensions),
-            ("experimental", &mut self.experimental),
-        ] {
-            let Some(Ok(own)) = capabilities.object(member) else {
-                continue;
-            };
-            for (name, _) in own.iter() {
-                if let Some(settings) = own.raw(&name)
-                    && known.iter().all(|(other, _)| *other != name)
-                {
-                    known.push((name.into_owned(), settings));
-                }
-            }
-        }
-    }
 }
 
 /// The names given so far: who held a name keeps it.
@@ -251,6 +199,9 @@ impl View {
             view.servers.push(name.clone());
             if let Some(capabilities) = &offer.capabilities {
                 view.abilities.add(capabilities);
+            }
+            for page in offer.tools.iter().filter_map(page_of) {
+                view.pages.entry(page).or_insert_with(|| name.clone());
             }
             let said = offer.changes;
             for (sum, count) in view
@@ -365,6 +316,7 @@ impl View {
                     .find(|t| template::is_matchable(&t.name) && template::matches(&t.name, uri))
                     .map(|t| &t.server)
             })
+            .or_else(|| self.pages.get(uri))
             .or(match &self.resource_servers[..] {
                 [only] => Some(only),
                 _ => None,
@@ -372,115 +324,13 @@ impl View {
     }
 }
 
-impl Entries {
-    fn build(
-        shelf: Shelf,
-        offers: &[(ServerName, Arc<Offer>)],
-        holders: &Holders,
-        prefix: bool,
-        given: &mut Holders,
-    ) -> Self {
-        let held = |server: &ServerName, key: &Arc<str>| {
-            holders.get(&(shelf, server.clone(), Arc::clone(key)))
-        };
-        let items = || {
-            offers.iter().flat_map(|(server, offer)| {
-                shelf.items(offer).iter().map(move |item| (server, item))
-            })
-        };
-        // Who held a name before comes first, so that a newcomer cannot take it.
-        let mut names: HashMap<Arc<str>, (&ServerName, &Arc<str>)> = items()
-            .filter_map(|(s, item)| Some((Arc::clone(held(s, &item.key)?), (s, &item.key))))
-            .collect();
-        let mut entries = Self::default();
-        for (server, item) in items() {
-            let candidates = candidates(shelf, server, &item.key, prefix, held(server, &item.key));
-            let free = |name: &&Arc<str>| {
-                names
-                    .get(*name)
-                    .is_none_or(|holder| *holder == (server, &item.key))
-            };
-            let Some(name) = candidates.iter().find(free).cloned() else {
-                tracing::debug!(%server, uri = &*item.key, "another server holds this URI; see /servers/{{name}}/mcp");
-                continue;
-            };
-            if entries.by_name.contains_key(&name) {
-                continue; // A server that lists the same name twice: the first one counts.
-            }
-            names.insert(Arc::clone(&name), (server, &item.key));
-            given.insert(
-                (shelf, server.clone(), Arc::clone(&item.key)),
-                Arc::clone(&name),
-            );
-            entries
-                .by_name
-                .insert(Arc::clone(&name), entries.list.len());
-            entries.list.push(Arc::new(Entry::new(server, item, name)));
-        }
-        entries
-    }
-
-    fn reads_like(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Arc<Entry>, &Arc<Entry>)| a.definition == b.definition;
-        self.list.len() == other.list.len() && self.list.iter().zip(&other.list).all(same)
-    }
-
-    fn after(&self, shelf: Shelf, cursor: &str) -> Option<usize> {
-        let decoded = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let name = std::str::from_utf8(&decoded)
-            .ok()?
-            .strip_prefix(shelf.member())?
-            .strip_prefix(':')?;
-        self.by_name.get(name).map(|at| at + 1)
-    }
-}
-
-impl Entry {
-    fn new(server: &ServerName, item: &Item, name: Arc<str>) -> Self {
-        let definition = if name == item.key {
-            Bytes::copy_from_slice(item.definition.bytes())
-        } else {
-            let (mut quoted, mut out) = (Vec::new(), Vec::new());
-            write_string(&name, &mut quoted);
-            item.definition
-                .rewrite(&[("name", Edit::Put(&quoted))], &mut out);
-            out.into()
-        };
-        Self {
-            name,
-            original: Arc::clone(&item.key),
-            server: server.clone(),
-            definition,
-        }
-    }
-}
-
-/// The names that an item may have here, best first.
-fn candidates(
-    shelf: Shelf,
-    server: &ServerName,
-    key: &Arc<str>,
-    prefix: bool,
-    held: Option<&Arc<str>>,
-) -> Vec<Arc<str>> {
-    if !shelf.is_named() {
-        return vec![Arc::clone(key)];
-    }
-    let long = format!("{server}_{key}");
-    let fitted = match names::fit(key) {
-        std::borrow::Cow::Borrowed(_) => Arc::clone(key),
-        std::borrow::Cow::Owned(name) => name.into(),
-    };
-    let plain = (!prefix).then_some(fitted);
-    held.cloned()
-        .into_iter()
-        .chain(plain)
-        .chain([names::fit(&long).into(), names::with_hash(&long).into()])
-        .collect()
-}
-
-fn cursor_after(shelf: Shelf, name: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}:{name}", shelf.member()))
+/// The page that a tool is shown on, by either of its spellings.
+fn page_of(tool: &Item) -> Option<String> {
+    let meta = tool.definition.object("_meta")?.ok()?;
+    let ui = meta.object("ui").and_then(Result::ok);
+    let page = ui.as_ref().and_then(|ui| ui.str("resourceUri"));
+    page.or_else(|| meta.str("ui/resourceUri"))
+        .map(std::borrow::Cow::into_owned)
 }
 
 fn unknown(kind: Kind, name: &str) -> Error {

@@ -134,3 +134,36 @@ fn pages_follow_each_other_and_foreign_cursors_are_refused() {
         );
     }
 }
+
+#[test]
+fn a_page_that_a_tool_names_belongs_to_its_server() {
+    let with_page = |meta: serde_json::Value| Item {
+        key: "show".into(),
+        definition: Object::of(&serde_json::json!({"name": "show", "_meta": meta})),
+    };
+    let offer = |page: Option<serde_json::Value>| {
+        Arc::new(Offer {
+            tools: page.into_iter().map(with_page).collect(),
+            capabilities: Some(Object::of(&serde_json::json!({"resources": {}}))),
+            health: Health::Up,
+            ..Offer::default()
+        })
+    };
+    let named = |name: &str| ServerName::from_foreign(name);
+    let offers = [
+        (named("plain"), offer(None)),
+        (
+            named("new"),
+            offer(Some(serde_json::json!({"ui": {"resourceUri": "ui://new"}}))),
+        ),
+        (
+            named("old"),
+            offer(Some(serde_json::json!({"ui/resourceUri": "ui://old"}))),
+        ),
+    ];
+    let (catalog, _) = Catalog::build(&offers, &Holders::new(), false);
+    let view = catalog.view(&Scope::All).expect("a view");
+    assert_eq!(view.resource_owner("ui://new"), Some(&named("new")));
+    assert_eq!(view.resource_owner("ui://old"), Some(&named("old")));
+    assert_eq!(view.resource_owner("ui://other"), None);
+}
