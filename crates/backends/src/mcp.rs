@@ -4,20 +4,31 @@
 //! everything else here is the same for both eras.
 
 mod abilities;
+mod answer;
 mod asked;
+mod attend;
 mod calls;
+mod client;
 mod connect;
 mod dialect;
 mod ear;
+mod events;
 mod http;
 mod link;
+mod listen;
+mod listener;
 mod listing;
+mod news;
+mod old_sse;
 mod outgoing;
 mod parked;
+mod resume;
 mod retry;
 mod server;
 mod sessions;
+mod standalone;
 mod stdio;
+mod waiting;
 mod way;
 
 pub use http::HttpTarget;

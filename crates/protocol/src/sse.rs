@@ -1,5 +1,7 @@
 //! Server-sent events (HTML Living Standard, 9.2): reading an upstream's stream, writing ours.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A comment that keeps a silent connection open.
@@ -31,6 +33,8 @@ pub struct Reader {
     limit: usize,
     name: String,
     id: Option<String>,
+    last_id: Option<String>,
+    retry: Option<Duration>,
     data: BytesMut,
     has_data: bool,
 }
@@ -46,9 +50,22 @@ impl Reader {
             limit,
             name: String::new(),
             id: None,
+            last_id: None,
+            retry: None,
             data: BytesMut::new(),
             has_data: false,
         }
+    }
+
+    /// From where to go on when the stream is lost: the id of the last whole event that had one, also of one without
+    /// data.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// How long the server wants to be left alone before its stream is asked for again.
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
     }
 
     /// Takes more bytes.
@@ -68,12 +85,12 @@ impl Reader {
             }
             let name = std::mem::take(&mut self.name);
             let data = self.data.split().freeze();
+            let id = self.id.take();
+            if id.is_some() {
+                self.last_id.clone_from(&id);
+            }
             if std::mem::take(&mut self.has_data) {
-                return Ok(Some(Event {
-                    name,
-                    data,
-                    id: self.id.take(),
-                }));
+                return Ok(Some(Event { name, data, id }));
             }
         }
         if self.buffer.len() + self.data.len() > self.limit {
@@ -119,6 +136,12 @@ impl Reader {
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned())
+            }
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                let millis = std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|ms| ms.parse().ok());
+                self.retry = millis.map(Duration::from_millis).or(self.retry);
             }
             _ => {}
         }
@@ -195,6 +218,24 @@ mod tests {
                 .collect();
             assert_eq!(seen, expected, "in chunks of {chunk}");
         }
+    }
+
+    #[test]
+    fn where_to_go_on_is_known_from_whole_events_only() {
+        let mut reader = Reader::new(1000);
+        reader
+            .push(b"id: a\nretry: 500\ndata:\n\nretry: soon\ndata: x\n\nid: b\n\nid: c\ndata: cut");
+        let mut seen = Vec::new();
+        while let Some(event) = reader.next_event().expect("short") {
+            seen.push((event.id.clone(), reader.last_id().map(str::to_owned)));
+        }
+        let a = || Some("a".to_owned());
+        assert_eq!(seen, [(a(), a()), (None, a())]);
+        assert_eq!(reader.last_id(), Some("b"));
+        assert_eq!(reader.retry(), Some(Duration::from_millis(500)));
+        reader.push(b"\n\nid:\n\n");
+        while reader.next_event().expect("short").is_some() {}
+        assert_eq!(reader.last_id(), None, "an empty id takes it back");
     }
 
     #[test]

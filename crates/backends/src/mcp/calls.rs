@@ -79,11 +79,12 @@ impl McpServer {
     async fn ask(&self, way: Way, request: &Request, call: &Call) -> Result<End, Error> {
         let connection = Arc::clone(way.connection());
         let request = retry::towards(connection.peer.revision, request, call)?;
-        connection.tune(call.seed.log_level, &self.ids).await;
+        connection.tune(call.seed.log_level, &self.means.ids).await;
         let outgoing = self.outgoing(&connection, &request, call);
         match way {
             Way::Own(lease, abilities) if abilities.any() && connection.is_older() => {
-                let begun = Conversation::begin(lease, outgoing, call, abilities, &self.tasks);
+                let begun =
+                    Conversation::begin(lease, outgoing, call, abilities, &self.means.tasks);
                 let turn = begun.listen(call).await;
                 self.settle(turn, call).await
             }
@@ -117,7 +118,7 @@ impl McpServer {
     }
 
     fn outgoing(&self, connection: &Connection, request: &Request, call: &Call) -> Outgoing {
-        let (id, revision) = (self.ids.next(), connection.peer.revision);
+        let (id, revision) = (self.means.ids.next(), connection.peer.revision);
         Outgoing {
             id,
             revision,

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Object, Revision};
 use toolbus_protocol::{meta, write};
 
+use super::client::Failure;
 use super::dialect::{quoted, us};
-use super::http::{Failure, HttpLink, HttpTarget};
+use super::http::{HttpLink, HttpTarget};
 use super::link::{Connection, Link, Peer};
+use super::news::News;
+use super::old_sse::OldSse;
 use super::outgoing::{Ids, Outgoing};
 use super::server::Target;
 use super::stdio::Process;
@@ -27,15 +30,27 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const MODERN: Revision = Revision::V2026_07_28;
 
+/// What a server's connections have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Means {
+    pub(super) ids: Arc<Ids>,
+    pub(super) news: Arc<News>,
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the server is not wanted any more.
+    pub(super) closing: CancellationToken,
+}
+
 /// Connects to a child process. `known` is the era it spoke before.
 pub(super) async fn stdio(
     command: &Command,
     known: Option<Era>,
-    ids: &Ids,
-    tasks: &TaskTracker,
+    means: &Means,
 ) -> Result<Connection, Error> {
+    let Means {
+        ids, news, tasks, ..
+    } = means;
     if known != Some(Era::Legacy) {
-        let process = Process::start(command, tasks).await?;
+        let process = Process::start(command, news, tasks).await?;
         let guard = process.guard();
         match within(&process, probe(&process, ids)).await {
             // Some older servers end at a first message that is not `initialize`: they get another chance with it.
@@ -43,7 +58,7 @@ pub(super) async fn stdio(
             result => return finish(process, guard, result).await,
         }
     }
-    let process = Process::start(command, tasks).await?;
+    let process = Process::start(command, news, tasks).await?;
     let guard = process.guard();
     let opened = within(&process, initialize_stdio(&process, &Object::empty(), ids)).await;
     finish(process, guard, opened).await
@@ -59,13 +74,16 @@ pub(super) struct Further<'a> {
 }
 
 impl Further<'_> {
-    pub(super) async fn open(self, ids: &Ids, tasks: &TaskTracker) -> Result<Connection, Error> {
+    pub(super) async fn open(self, means: &Means) -> Result<Connection, Error> {
+        let Means {
+            ids, news, tasks, ..
+        } = means;
         match (self.target, &self.base.link) {
             (Target::Stdio(command), _) if self.era == Era::Modern => {
-                stdio(command, Some(Era::Modern), ids, tasks).await
+                stdio(command, Some(Era::Modern), means).await
             }
             (Target::Stdio(command), _) => {
-                let process = Process::start(command, tasks).await?;
+                let process = Process::start(command, news, tasks).await?;
                 let guard = process.guard();
                 process.hold_questions();
                 let opening = initialize_stdio(&process, self.capabilities, ids);
@@ -73,8 +91,16 @@ impl Further<'_> {
                 finish(process, guard, opened).await
             }
             (Target::Http(_), Link::Http(base)) => {
-                let opened = initialize_http(base.beside(), self.capabilities, ids).await;
+                let link = base.beside();
+                link.hold_questions();
+                let opened = initialize_http(link, self.capabilities, means).await;
                 opened.map_err(|failure| failure.error)
+            }
+            (Target::Http(_), Link::OldSse(base)) => {
+                let gone = || Error::Unavailable(base.cause("the server gives no stream").into());
+                let link = base.beside(tasks).await.ok_or_else(gone)?;
+                link.hold_questions();
+                initialize_old_sse(link, self.capabilities, ids).await
             }
             (Target::Http(_), Link::Stdio(_)) => {
                 Err(Error::Internal("a URL has no process".to_owned()))
@@ -158,32 +184,37 @@ async fn initialize_stdio(
 pub(super) async fn http(
     target: &HttpTarget,
     known: Option<Era>,
-    ids: &Ids,
+    means: &Means,
 ) -> Result<Connection, Error> {
-    let link = HttpLink::new(target.clone())?;
+    let link = HttpLink::new(target.clone(), Arc::clone(&means.news))?;
     if known != Some(Era::Legacy) {
-        match bounded(&link, link.open(discover(ids))).await {
+        match bounded(&link, link.open(discover(&means.ids))).await {
             Ok((result, _)) => {
                 let peer = discovered(&result);
-                return Ok(Connection::new(peer, Link::Http(Box::new(link))));
+                return Ok(Connection::new(peer, Link::Http(Arc::new(link))));
             }
             Err(failure) if !is_older_servers(&failure) => return Err(failure.error),
             Err(_) => {}
         }
     }
-    match initialize_http(link.beside(), &Object::empty(), ids).await {
+    let nothing = Object::empty();
+    match initialize_http(link.beside(), &nothing, means).await {
         Ok(connection) => Ok(connection),
         Err(Failure {
             status: Some(status),
             error,
         }) if matches!(status.as_u16(), 400 | 404 | 405) => {
-            let remedy = Some(
-                "if it speaks only HTTP+SSE of 2024-11-05: that transport is not supported"
-                    .to_owned(),
-            );
+            if let Some(older) = link.old_sse(&means.tasks).await {
+                return initialize_old_sse(older, &nothing, &means.ids).await;
+            }
+            let remedy = "check that the URL is that of the server's MCP endpoint; with the older HTTP+SSE it is that of \
+                          the stream, which mostly ends in /sse";
             let what = format!("the server did not open: {error}");
-            let cause = link.cause(&what);
-            Err(Error::Unavailable(Cause { remedy, ..cause }.into()))
+            let cause = Cause {
+                remedy: Some(remedy.to_owned()),
+                ..link.cause(&what)
+            };
+            Err(Error::Unavailable(cause.into()))
         }
         Err(Failure {
             error: error @ (Error::Unavailable(_) | Error::Busy { .. }),
@@ -200,13 +231,39 @@ pub(super) async fn http(
 async fn initialize_http(
     link: HttpLink,
     capabilities: &Object,
-    ids: &Ids,
+    means: &Means,
 ) -> Result<Connection, Failure> {
-    let opening = link.open(initialize(capabilities, ids));
+    let opening = link.open(initialize(capabilities, &means.ids));
     let (result, session) = bounded(&link, opening).await?;
     let (peer, link) = (opened(&result)?, link.with_session(session));
     link.notify(peer.revision, initialized()).await?;
-    Ok(Connection::new(peer, Link::Http(Box::new(link))))
+    Ok(Connection::new(peer, Link::Http(Arc::new(link))).hear(&means.tasks))
+}
+
+/// Opens a session over HTTP with SSE of 2024-11-05.
+async fn initialize_old_sse(
+    link: Arc<OldSse>,
+    capabilities: &Object,
+    ids: &Ids,
+) -> Result<Connection, Error> {
+    let opening = async {
+        let result = link.exchange(initialize(capabilities, ids)).await?;
+        let peer = opened(&result)?;
+        link.notify(peer.revision, initialized()).await?;
+        Ok(peer)
+    };
+    let why = match timeout(START_WITHIN, opening).await {
+        Ok(Ok(peer)) => return Ok(Connection::new(peer, Link::OldSse(link))),
+        Ok(Err(Error::OutcomeUnknown(cause) | Error::Unavailable(cause))) => {
+            return Err(Error::Unavailable(cause));
+        }
+        Ok(Err(error)) => format!("the server did not open: {error}"),
+        Err(_) => format!(
+            "the server did not answer within {} s",
+            START_WITHIN.as_secs()
+        ),
+    };
+    Err(Error::Unavailable(link.cause(&why).into()))
 }
 
 async fn bounded<T>(

@@ -111,8 +111,19 @@ pub(super) fn own_body(
     method: &str,
     members: &[(&str, Edit<'_>)],
 ) -> Vec<u8> {
+    body_for(b"{}", revision, id, method, members)
+}
+
+/// [`own_body`] for a client of these capabilities.
+pub(super) fn body_for(
+    capabilities: &[u8],
+    revision: Revision,
+    id: u64,
+    method: &str,
+    members: &[(&str, Edit<'_>)],
+) -> Vec<u8> {
     let mut edits = members.to_vec();
-    let meta = own_meta(revision);
+    let meta = own_meta(capabilities, revision);
     if revision.era() == Era::Modern {
         edits.push(("_meta", Edit::Put(&meta)));
     }
@@ -124,11 +135,11 @@ pub(super) fn own_body(
     )
 }
 
-fn own_meta(revision: Revision) -> Vec<u8> {
+fn own_meta(capabilities: &[u8], revision: Revision) -> Vec<u8> {
     let (version, us) = (quoted(revision.as_str()), us());
     let edits = [
         (meta::VERSION, Edit::Put(&version[..])),
-        (meta::CAPABILITIES, Edit::Put(b"{}")),
+        (meta::CAPABILITIES, Edit::Put(capabilities)),
         (meta::CLIENT, Edit::Put(us.bytes())),
     ];
     let mut out = Vec::new();

@@ -7,6 +7,7 @@ use toolbus_model::{Event, EventKind, Line, Object, Raw};
 use toolbus_protocol::{Envelope, write};
 
 use super::abilities::Abilities;
+use super::listen::Hearing;
 
 /// Questions of one request that wait for answers at once. More than a person could be shown.
 const MAX_OPEN: usize = 64;
@@ -18,6 +19,8 @@ pub(super) enum Ear {
     Notices(Line),
     /// A caller who can be asked.
     Questions(Arc<Asking>),
+    /// Those who listen to changes; the request is a listen.
+    Changes(Arc<Hearing>),
 }
 
 /// The caller of a request that may have to answer questions, and the questions. The request can outlast a call: then
@@ -51,6 +54,10 @@ pub(super) struct Question {
 impl Ear {
     /// Takes what a server says in the course of the request. Answers with what is to be sent back at once.
     pub(super) fn hear(&self, said: &Envelope) -> Option<Vec<u8>> {
+        if let Self::Changes(hearing) = self {
+            hearing.hear(said);
+            return said.id.as_ref().map(|id| refusal(id, &said.method));
+        }
         let kind = match said.method.as_str() {
             "notifications/progress" => EventKind::Progress,
             "notifications/message" => EventKind::Log,
@@ -58,22 +65,23 @@ impl Ear {
             _ => return self.ask(said),
         };
         let params = said.params.clone();
-        self.line().tell(Event { kind, params });
+        self.tell(Event { kind, params });
         None
     }
 
-    /// The line of whoever waits for the request now.
-    pub(super) fn line(&self) -> Line {
+    /// Tells whoever waits for the request now.
+    pub(super) fn tell(&self, event: Event) {
         match self {
-            Self::Notices(line) => line.clone(),
-            Self::Questions(asking) => lock(&asking.line).clone(),
+            Self::Notices(line) => line.tell(event),
+            Self::Questions(asking) => lock(&asking.line).tell(event),
+            Self::Changes(_) => {}
         }
     }
 
     fn ask(&self, said: &Envelope) -> Option<Vec<u8>> {
         match (self, &said.id) {
             (Self::Questions(asking), Some(id)) => asking.ask(id, said),
-            (Self::Notices(_), Some(id)) => Some(refusal(id, &said.method)),
+            (Self::Notices(_) | Self::Changes(_), Some(id)) => Some(refusal(id, &said.method)),
             (Self::Questions(asking), None) if said.method == "notifications/cancelled" => {
                 asking.withdraw(said.params.raw("requestId").as_ref());
                 None

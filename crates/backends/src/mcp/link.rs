@@ -3,17 +3,24 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Freshness, LogLevel, Object, Raw, Revision};
 
 use super::http::HttpLink;
+use super::old_sse::OldSse;
 use super::outgoing::{Ids, Outgoing};
+use super::standalone::Standalone;
 use super::stdio::Process;
 
 /// How long a server may take to set its log level. The call that wants it waits.
 const TUNE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the first reading of the lists waits for the stream on which their changes are told: what comes between the
+/// two would have to be read again.
+const TELLS_WITHIN: Duration = Duration::from_millis(250);
 
 /// What a server said of itself.
 #[derive(Debug, Clone)]
@@ -24,11 +31,74 @@ pub(super) struct Peer {
     pub(super) instructions: Option<String>,
 }
 
+/// Each of the lists, and something that is so of it or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Lists {
+    pub(super) tools: bool,
+    pub(super) prompts: bool,
+    pub(super) resources: bool,
+}
+
+impl Lists {
+    pub(super) fn any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether it is so of all that it is so of in `others`.
+    pub(super) fn cover(self, others: Self) -> bool {
+        let missing = Self {
+            tools: others.tools && !self.tools,
+            prompts: others.prompts && !self.prompts,
+            resources: others.resources && !self.resources,
+        };
+        !missing.any()
+    }
+}
+
+/// Whether a server tells us when its lists change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tells {
+    /// It is not known yet.
+    Unsettled,
+    Yes,
+    No,
+}
+
+/// What is known of whether a server tells us, for as long as a connection lasts.
+#[derive(Debug)]
+pub(super) struct Telling {
+    state: watch::Sender<Tells>,
+    since: Instant,
+}
+
+impl Telling {
+    /// Notes that the server tells of its lists from now on, or does not. True where something may have been missed.
+    pub(super) fn note(&self, tells: Tells) -> bool {
+        let before = self.state.send_replace(tells);
+        let is_late = before == Tells::Unsettled && self.since.elapsed() >= TELLS_WITHIN;
+        tells == Tells::Yes && (before == Tells::No || is_late)
+    }
+
+    /// Whether the server tells of its lists, now and at each change.
+    pub(super) fn follow(&self) -> watch::Receiver<Tells> {
+        self.state.subscribe()
+    }
+
+    /// Waits, though not for long, until it is known whether the server tells of its lists.
+    pub(super) async fn settled(&self) {
+        let mut state = self.follow();
+        let settled = state.wait_for(|tells| *tells != Tells::Unsettled);
+        let left = TELLS_WITHIN.saturating_sub(self.since.elapsed());
+        let _ = timeout(left, settled).await;
+    }
+}
+
 /// A server that can be asked.
 #[derive(Debug)]
 pub(super) enum Link {
     Stdio(Arc<Process>),
-    Http(Box<HttpLink>),
+    Http(Arc<HttpLink>),
+    OldSse(Arc<OldSse>),
 }
 
 /// A link, and who is at its other end.
@@ -38,15 +108,67 @@ pub(super) struct Connection {
     pub(super) link: Link,
     /// The lowest level of log lines that the server was asked for.
     level: Mutex<Option<LogLevel>>,
+    pub(super) telling: Arc<Telling>,
+}
+
+impl Peer {
+    /// The lists that it has.
+    pub(super) fn lists(&self) -> Lists {
+        self.lists_of(|_| true)
+    }
+
+    /// The lists of whose changes it can tell.
+    pub(super) fn changing(&self) -> Lists {
+        self.lists_of(|capability| capability.get("listChanged") == Some(b"true"))
+    }
+
+    fn lists_of(&self, holds: impl Fn(&Object) -> bool) -> Lists {
+        let holds = |name| {
+            let capability = self.capabilities.object(name).and_then(Result::ok);
+            capability.is_some_and(|capability| holds(&capability))
+        };
+        Lists {
+            tools: holds("tools"),
+            prompts: holds("prompts"),
+            resources: holds("resources"),
+        }
+    }
+
+    /// It can tell of changes of single resources.
+    pub(super) fn subscribes(&self) -> bool {
+        let resources = self.capabilities.object("resources").and_then(Result::ok);
+        resources.is_some_and(|resources| resources.get("subscribe") == Some(b"true"))
+    }
 }
 
 impl Connection {
     pub(super) fn new(peer: Peer, link: Link) -> Self {
+        // Where all share one stream, an older server tells of its changes unasked.
+        let tells = match (&link, peer.revision.era()) {
+            (Link::Stdio(_) | Link::OldSse(_), Era::Legacy) => Tells::Yes,
+            (Link::Stdio(_) | Link::OldSse(_) | Link::Http(_), _) => Tells::Unsettled,
+        };
         Self {
             peer,
             link,
             level: Mutex::default(),
+            telling: Arc::new(Telling {
+                state: watch::Sender::new(tells),
+                since: Instant::now(),
+            }),
         }
+    }
+
+    /// Hears what an older server says of its own accord over HTTP, for as long as the session lasts.
+    pub(super) fn hear(self, tasks: &TaskTracker) -> Self {
+        if let Link::Http(link) = &self.link {
+            let stream = Standalone::of(link, &self.peer, Arc::clone(&self.telling));
+            let over = link.over().clone();
+            tasks.spawn(async move {
+                over.run_until_cancelled(stream.hear()).await;
+            });
+        }
+        self
     }
 
     /// The server speaks a revision before 2026-07-28.
@@ -64,6 +186,7 @@ impl Connection {
         match &self.link {
             Link::Stdio(process) => process.send(body).await,
             Link::Http(link) => link.answer(self.peer.revision, body).await,
+            Link::OldSse(link) => link.notify(self.peer.revision, body).await,
         }
     }
 
@@ -107,6 +230,7 @@ impl Link {
         match self {
             Self::Stdio(process) => process.exchange(outgoing).await,
             Self::Http(link) => link.exchange(outgoing).await,
+            Self::OldSse(link) => link.exchange(outgoing).await,
         }
     }
 
@@ -115,6 +239,7 @@ impl Link {
         match self {
             Self::Stdio(process) => process.send(body).await,
             Self::Http(link) => link.notify(revision, body).await,
+            Self::OldSse(link) => link.notify(revision, body).await,
         }
     }
 
@@ -122,21 +247,34 @@ impl Link {
     pub(super) fn is_alive(&self) -> bool {
         match self {
             Self::Stdio(process) => !process.has_ended(),
-            Self::Http(_) => true,
+            Self::Http(link) => !link.over().is_cancelled(),
+            Self::OldSse(link) => !link.over().is_cancelled(),
         }
     }
 
-    /// Waits until the connection is lost; one that cannot be lost waits for ever.
+    /// Waits until the connection is lost, or nobody is to use it any more.
     pub(super) async fn lost(&self) -> Error {
+        let (over, what) = match self {
+            Self::Stdio(process) => return Error::Unavailable(process.ended().await.into()),
+            Self::Http(link) => (link.over(), "the session with the server is over"),
+            Self::OldSse(link) => (link.over(), "the server's stream has ended"),
+        };
+        over.cancelled().await;
+        Error::Unavailable(self.cause(what).into())
+    }
+
+    /// Nobody is to use it any more: at its URL there may be another server by now, or one without our session.
+    pub(super) fn abandon(&self) {
         match self {
-            Self::Stdio(process) => Error::Unavailable(process.ended().await.into()),
-            Self::Http(_) => std::future::pending().await,
+            Self::Stdio(_) => {}
+            Self::Http(link) => link.over().cancel(),
+            Self::OldSse(link) => link.over().cancel(),
         }
     }
 
     /// What the server says without naming a request can only be told from its turn.
     pub(super) fn hears_by_turns(&self) -> bool {
-        matches!(self, Self::Stdio(_))
+        matches!(self, Self::Stdio(_) | Self::OldSse(_))
     }
 
     /// What is known of the server's state, for an error that says `what`.
@@ -144,14 +282,7 @@ impl Link {
         match self {
             Self::Stdio(process) => process.cause(what),
             Self::Http(link) => link.cause(what),
-        }
-    }
-
-    /// Rung when the server says that a list of its has changed.
-    pub(super) fn changed(&self) -> Option<&Notify> {
-        match self {
-            Self::Stdio(process) => Some(process.changed()),
-            Self::Http(_) => None,
+            Self::OldSse(link) => link.cause(what),
         }
     }
 
@@ -165,6 +296,7 @@ impl Link {
         match self {
             Self::Stdio(process) => process.close().await,
             Self::Http(link) => link.close().await,
+            Self::OldSse(link) => link.over().cancel(),
         }
     }
 }

@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::{
-    Backend, BoxFuture, Call, Era, Error, Freshness, Health, Offer, Outcome, Request,
+    Backend, BoxFuture, Call, CallSeed, Era, Error, Filter, Freshness, Health, Listening, Offer,
+    Outcome, Request,
 };
 use toolbus_protocol::params::ParamHeaders;
 
-use super::link::{Connection, Link};
-use super::outgoing::Ids;
+use super::attend::Attendant;
+use super::connect::Means;
+use super::link::{Connection, Link, Tells};
 use super::parked::Parked;
 use super::sessions::Sessions;
-use super::{HttpTarget, connect, listing};
+use super::{HttpTarget, connect, listener, listing};
 use crate::process::Command;
 
 /// How long a failure to connect stands for callers: a crowd of them must not start a broken server again and again,
@@ -91,7 +93,7 @@ pub struct McpServer {
     pub(super) name: String,
     pub(super) target: Target,
     pub(super) settings: Settings,
-    pub(super) ids: Ids,
+    pub(super) means: Means,
     offer: watch::Sender<Arc<Offer>>,
     current: ArcSwapOption<Connection>,
     attempts: tokio::sync::Mutex<Attempts>,
@@ -104,7 +106,7 @@ pub struct McpServer {
     /// The arguments of its tools that travel in headers.
     pub(super) headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
     reconnected: Notify,
-    pub(super) tasks: TaskTracker,
+    tasks: TaskTracker,
     closing: CancellationToken,
 }
 
@@ -121,11 +123,16 @@ struct Attempts {
 impl McpServer {
     /// A server of this name; its connection opens in the background at once.
     pub fn start(name: &str, target: Target, settings: Settings) -> Arc<Self> {
-        let tasks = TaskTracker::new();
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let server = Arc::new(Self {
             name: name.to_owned(),
             target,
-            ids: Ids::default(),
+            means: Means {
+                ids: Arc::default(),
+                news: Arc::default(),
+                tasks: tasks.clone(),
+                closing: closing.clone(),
+            },
             offer: watch::Sender::default(),
             current: ArcSwapOption::empty(),
             attempts: tokio::sync::Mutex::default(),
@@ -135,7 +142,7 @@ impl McpServer {
             headers: Mutex::default(),
             reconnected: Notify::new(),
             tasks,
-            closing: CancellationToken::new(),
+            closing,
             settings,
         });
         let keeper = Arc::clone(&server);
@@ -188,14 +195,18 @@ impl McpServer {
                     .into(),
             )
         };
-        let read = timeout(LIST_WITHIN, listing::read(&connection, &self.ids)).await;
+        connection.telling.settled().await;
+        // What is said to change meanwhile is read once more.
+        let changes = self.means.news.changes();
+        let read = timeout(LIST_WITHIN, listing::read(&connection, &self.means.ids)).await;
         let offer = read.map_err(late).flatten().inspect_err(|_| {
             // A URL may lead to another server by now, of another era or without our session.
-            if matches!(connection.link, Link::Http(_)) {
+            if !matches!(connection.link, Link::Stdio(_)) {
                 self.let_go(&connection);
             }
         })?;
-        if matches!(connection.link, Link::Http(_)) {
+        let offer = Offer { changes, ..offer };
+        if !matches!(connection.link, Link::Stdio(_)) {
             self.attempts.lock().await.failures = 0;
         }
         let headers = offer.tools.iter().filter_map(|tool| {
@@ -222,16 +233,17 @@ impl McpServer {
             return;
         };
         let again = Duration::from_millis(freshness.ttl_ms).clamp(RELIST.0, RELIST.1);
-        // Only an older server tells of its changes unasked.
-        let unasked = connection
-            .link
-            .changed()
-            .filter(|_| connection.peer.revision.era() == Era::Legacy);
-        tokio::select! {
-            () = rung(unasked) => sleep(DEBOUNCE).await,
-            () = self.replaced(&connection) => {}
-            error = connection.link.lost() => self.lost(error).await,
-            () = sleep(again), if unasked.is_none() => {}
+        let again = Instant::now() + again;
+        let mut telling = connection.telling.follow();
+        loop {
+            let tells = *telling.borrow_and_update() == Tells::Yes;
+            tokio::select! {
+                () = self.means.news.outdated() => return sleep(DEBOUNCE).await,
+                () = self.replaced(&connection) => return,
+                error = connection.link.lost() => return self.lost(error).await,
+                () = sleep_until(again), if !tells => return,
+                _ = telling.changed() => {}
+            }
         }
     }
 
@@ -286,10 +298,8 @@ impl McpServer {
             return Err(error.clone());
         }
         let connected = match &self.target {
-            Target::Stdio(command) => {
-                connect::stdio(command, attempts.era, &self.ids, &self.tasks).await
-            }
-            Target::Http(target) => connect::http(target, attempts.era, &self.ids).await,
+            Target::Stdio(command) => connect::stdio(command, attempts.era, &self.means).await,
+            Target::Http(target) => connect::http(target, attempts.era, &self.means).await,
         };
         match connected {
             Ok(connection) => {
@@ -299,6 +309,7 @@ impl McpServer {
                 attempts.since = Some(Instant::now());
                 self.modern_only.store(false, Ordering::Relaxed);
                 self.current.store(Some(Arc::clone(&connection)));
+                self.attend(&connection);
                 self.reconnected.notify_one();
                 tracing::info!(
                     server = self.name,
@@ -316,17 +327,23 @@ impl McpServer {
         }
     }
 
+    /// Keeps what the server tells us in line with what is listened to, for as long as this connection lasts.
+    fn attend(&self, connection: &Arc<Connection>) {
+        self.means.news.lost();
+        let attendant = Attendant {
+            connection: Arc::clone(connection),
+            means: self.means.clone(),
+        };
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            closing.run_until_cancelled(attendant.attend()).await;
+        });
+    }
+
     /// Lets go of a connection, unless another one has taken its place.
     pub(super) fn let_go(&self, connection: &Arc<Connection>) {
+        connection.link.abandon();
         self.current.compare_and_swap(connection, None);
-    }
-}
-
-/// Waits for a bell that may not be there.
-async fn rung(bell: Option<&Notify>) {
-    match bell {
-        Some(bell) => bell.notified().await,
-        None => std::future::pending().await,
     }
 }
 
@@ -353,6 +370,17 @@ impl Backend for McpServer {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(self.answer(request, call))
+    }
+
+    fn listen<'a>(
+        &'a self,
+        filter: Filter,
+        seed: &'a CallSeed,
+    ) -> BoxFuture<'a, Result<Listening, Error>> {
+        Box::pin(async move {
+            let connection = self.connection().await?;
+            listener::listen(&connection, &self.means, &filter, seed).await
+        })
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

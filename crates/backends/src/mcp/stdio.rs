@@ -1,6 +1,5 @@
 //! A server as a child process: one message per line on its stdin and stdout.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,16 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Sender;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Cause, Error, Object, Raw};
+use toolbus_model::{Cause, Error, Object};
+use toolbus_protocol::Message;
 use toolbus_protocol::lines::{Lines, frame};
-use toolbus_protocol::{Envelope, Message, Reply, meta};
 
-use super::ear::{Ear, refusal};
+use super::ear::Ear;
+use super::news::News;
 use super::outgoing::{MAX_MESSAGE, Outgoing};
+use super::waiting::Waiting;
 use crate::process::{Child, Command, Ended, Streams, Tail, Unread};
 
 /// Messages waiting for a child that does not read. More callers wait in their own calls.
@@ -25,9 +26,6 @@ const OUTBOX: usize = 64;
 
 /// Lines in a row that are no messages, after which a child is taken for broken. A tool that prints now and then is not.
 const MAX_GARBAGE: usize = 1_000;
-
-/// Questions that are kept for the first call.
-const MAX_EARLY: usize = 8;
 
 /// How long a child may take to end after its stdin closed, as the specification asks it to.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -42,22 +40,12 @@ pub(super) struct Process {
     outbox: mpsc::Sender<Letter>,
     /// Bytes written to the child's stdin.
     written: AtomicU64,
-    waiting: Mutex<HashMap<u64, Waiter>>,
-    /// Questions that came before the first call, where they are kept for it. Some servers ask for roots at once.
-    early: Mutex<Option<Vec<Envelope>>>,
+    waiting: Waiting,
+    news: Arc<News>,
     garbage: Mutex<Garbage>,
     stderr: Tail,
-    changed: Notify,
     closing: CancellationToken,
     ended: watch::Sender<Option<Cause>>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    answer: oneshot::Sender<Result<Object, Error>>,
-    ear: Option<Ear>,
-    /// Where its request ends in all that is written to the child; none while it waits to be written.
-    ends_at: Option<u64>,
 }
 
 /// A message on its way to the child, with its id where it is a request.
@@ -76,7 +64,11 @@ struct Garbage {
 
 impl Process {
     /// Starts a server.
-    pub(super) async fn start(command: &Command, tasks: &TaskTracker) -> Result<Arc<Self>, Error> {
+    pub(super) async fn start(
+        command: &Command,
+        news: &Arc<News>,
+        tasks: &TaskTracker,
+    ) -> Result<Arc<Self>, Error> {
         let shown = command.shown();
         let failed = |error: std::io::Error| {
             let cause = Cause {
@@ -98,11 +90,10 @@ impl Process {
             command: shown,
             outbox,
             written: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            early: Mutex::default(),
+            waiting: Waiting::default(),
+            news: Arc::clone(news),
             garbage: Mutex::default(),
             stderr: Tail::default(),
-            changed: Notify::new(),
             closing: CancellationToken::new(),
             ended: watch::Sender::new(None),
         });
@@ -124,19 +115,8 @@ impl Process {
 
     /// Sends a request and waits for its answer.
     pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
-        let (sender, answer) = oneshot::channel();
         let ear = outgoing.ear.clone();
-        let waiter = Waiter {
-            answer: sender,
-            ear: outgoing.ear,
-            ends_at: None,
-        };
-        self.waiting().insert(outgoing.id, waiter);
-        // Whatever ends this wait, nobody must stay in the table.
-        let _leave = Leave {
-            process: self,
-            id: outgoing.id,
-        };
+        let mut wait = self.waiting.enter(outgoing.id, outgoing.ear);
         // Whoever is in the table before the end is told of it; who comes later has to look.
         if self.has_ended() {
             return Err(Error::Unavailable(
@@ -145,36 +125,21 @@ impl Process {
         }
         self.post(Some(outgoing.id), outgoing.body).await?;
         if let Some(ear @ Ear::Questions(_)) = &ear {
-            self.hear_early(ear);
+            self.waiting
+                .hear_early(ear)
+                .into_iter()
+                .for_each(|reply| self.reply(reply));
         }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(Error::OutcomeUnknown(
+        wait.answer().await.unwrap_or_else(|| {
+            Err(Error::OutcomeUnknown(
                 self.cause("the server ended in mid-call").into(),
-            )),
-        }
+            ))
+        })
     }
 
     /// From now on questions are kept for the first call.
     pub(super) fn hold_questions(&self) {
-        *lock(&self.early) = Some(Vec::new());
-    }
-
-    fn hear_early(&self, ear: &Ear) {
-        let early = lock(&self.early).take();
-        early
-            .iter()
-            .flatten()
-            .for_each(|said| self.reply(ear.hear(said)));
-    }
-
-    /// Keeps a question for the first call, where there was none yet.
-    fn keep(&self, said: &Envelope) -> bool {
-        let mut early = lock(&self.early);
-        let room = early.as_mut().filter(|early| early.len() < MAX_EARLY);
-        room.filter(|_| said.id.is_some() && said.method != "ping")
-            .map(|early| early.push(said.clone()))
-            .is_some()
+        self.waiting.hold_questions();
     }
 
     /// Sends a notification, or a response.
@@ -198,9 +163,7 @@ impl Process {
             let mut rest = &letter.bytes[..];
             let ends_at = self.written.load(Ordering::Relaxed) + rest.len() as u64;
             if let Some(id) = letter.id {
-                self.waiting()
-                    .entry(id)
-                    .and_modify(|waiter| waiter.ends_at = Some(ends_at));
+                self.waiting.written(id, ends_at);
             }
             while !rest.is_empty() {
                 // A child that has closed its stdin is noticed where it is read.
@@ -234,10 +197,6 @@ impl Process {
         cause.unwrap_or_default()
     }
 
-    pub(super) fn changed(&self) -> &Notify {
-        &self.changed
-    }
-
     /// Closes the server's stdin and waits for it to end; one that does not is ended.
     pub(super) async fn close(&self) {
         self.closing.cancel();
@@ -267,10 +226,6 @@ impl Process {
                 garbage.last
             ),
         }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
-        lock(&self.waiting)
     }
 
     /// Reads until the child ends or has to be ended; says why, and how it ended.
@@ -329,8 +284,12 @@ impl Process {
             Ok(message) => {
                 lock(&self.garbage).in_a_row = 0;
                 match message {
-                    Message::Reply(reply) => self.answered(reply),
-                    Message::Call(envelope) => self.told(&envelope),
+                    Message::Reply(reply) => self.waiting.answered(reply),
+                    Message::Call(said) => {
+                        if let Some(reply) = self.waiting.told(&said, None, &self.news) {
+                            self.reply(reply);
+                        }
+                    }
                 }
                 Ok(())
             }
@@ -356,53 +315,12 @@ impl Process {
         ))
     }
 
-    fn answered(&self, reply: Reply) {
-        let id = reply.id.as_ref().and_then(|id| id.read::<u64>().ok());
-        let waiter = id.and_then(|id| self.waiting().remove(&id));
-        match waiter {
-            // The caller may have gone in this moment, which is its right.
-            Some(waiter) => drop(waiter.answer.send(reply.result)),
-            None => tracing::debug!(
-                command = &*self.command,
-                ?id,
-                "an answer that nobody waits for"
-            ),
-        }
-    }
-
-    fn told(&self, said: &Envelope) {
-        if said.method.ends_with("/list_changed") {
-            return self.changed.notify_one();
-        }
-        self.reply(match (self.ear(said), &said.id) {
-            (Some(ear), _) => ear.hear(said),
-            (None, Some(id)) if !self.keep(said) => Some(refusal(id, &said.method)),
-            (None, _) => None,
+    fn reply(&self, reply: Vec<u8>) {
+        // A full outbox belongs to a child that does not read; it will miss this answer too.
+        let _ = self.outbox.try_send(Letter {
+            id: None,
+            bytes: frame(reply),
         });
-    }
-
-    fn reply(&self, reply: Option<Vec<u8>>) {
-        if let Some(reply) = reply {
-            // A full outbox belongs to a child that does not read; it will miss this answer too.
-            let _ = self.outbox.try_send(Letter {
-                id: None,
-                bytes: frame(reply),
-            });
-        }
-    }
-
-    /// Who hears this. Only progress names its request: with several under way anything else could reach the wrong
-    /// caller.
-    fn ear(&self, said: &Envelope) -> Option<Ear> {
-        let waiting = self.waiting();
-        let waiter = match said.method.as_str() {
-            "notifications/progress" => {
-                let token = said.params.raw(meta::PROGRESS);
-                token.and_then(|token: Raw| waiting.get(&token.read().ok()?))
-            }
-            _ => Some(waiting.values()).filter(|all| all.len() == 1)?.next(),
-        };
-        waiter?.ear.clone()
     }
 
     /// Everyone who waits learns what happened. A request of which the child has not read all cannot have run.
@@ -421,29 +339,15 @@ impl Process {
             .written
             .load(Ordering::Relaxed)
             .saturating_sub(unread.bytes());
-        for (_, waiter) in self.waiting().drain() {
-            let error = match waiter.ends_at {
-                Some(ends_at) if ends_at <= read => Error::OutcomeUnknown(cause.clone().into()),
-                _ => Error::Unavailable(cause.clone().into()),
-            };
-            let _ = waiter.answer.send(Err(error));
-        }
+        self.waiting.fail(|ends_at| match ends_at {
+            Some(ends_at) if ends_at <= read => Error::OutcomeUnknown(cause.clone().into()),
+            _ => Error::Unavailable(cause.clone().into()),
+        });
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Leave<'a> {
-    process: &'a Process,
-    id: u64,
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.process.waiting().remove(&self.id);
-    }
 }
 
 async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Tail, command: Arc<str>) {

@@ -111,7 +111,7 @@ impl McpServer {
         let open = async {
             let late =
                 || Error::Unavailable(base.link.cause("no further session opened in time").into());
-            let opening = timeout(FURTHER_WITHIN, further.open(&self.ids, &self.tasks));
+            let opening = timeout(FURTHER_WITHIN, further.open(&self.means));
             opening.await.map_err(|_| late())?
         };
         tokio::select! {

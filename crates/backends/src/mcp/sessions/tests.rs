@@ -19,7 +19,7 @@ async fn open() -> Result<Connection, Error> {
     };
     Ok(Connection::new(
         peer,
-        Link::Http(Box::new(HttpLink::new(target)?)),
+        Link::Http(Arc::new(HttpLink::new(target, Arc::default())?)),
     ))
 }
 
