@@ -86,7 +86,7 @@ fn as_text(result: &Object) -> Option<Raw> {
     let structured = result.raw("structuredContent")?;
     let has_content = result
         .raw("content")
-        .is_some_and(|content| content.bytes().iter().any(|byte| *byte == b'{'));
+        .is_some_and(|content| content.bytes().contains(&b'{'));
     let text = String::from_utf8_lossy(structured.bytes());
     (!has_content).then(|| Raw::of(&serde_json::json!([{"type": "text", "text": text}])))
 }

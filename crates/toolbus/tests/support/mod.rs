@@ -5,6 +5,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod events;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -351,12 +353,18 @@ pub fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
 pub struct Session<'g> {
     gateway: &'g Gateway,
     pub id: String,
+    revision: &'static str,
 }
 
 impl<'g> Session<'g> {
     pub fn open(gateway: &'g Gateway) -> Self {
+        Self::open_as(gateway, "2025-11-25", json!({}))
+    }
+
+    /// A session of this revision, for a client with these capabilities.
+    pub fn open_as(gateway: &'g Gateway, revision: &'static str, capabilities: Value) -> Self {
         let params = json!({
-            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+            "protocolVersion": revision, "capabilities": capabilities, "clientInfo": {"name": "test", "version": "1"},
         });
         let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
             .to_string();
@@ -366,13 +374,19 @@ impl<'g> Session<'g> {
             .header("mcp-session-id")
             .expect("a session id")
             .to_owned();
-        Self { gateway, id }
+        let opened = &answer.json()["result"]["protocolVersion"];
+        assert_eq!(opened, revision);
+        Self {
+            gateway,
+            id,
+            revision,
+        }
     }
 
     pub fn headers(&self) -> String {
         format!(
-            "mcp-session-id: {}\r\nmcp-protocol-version: 2025-11-25\r\n",
-            self.id
+            "mcp-session-id: {}\r\nmcp-protocol-version: {}\r\n",
+            self.id, self.revision
         )
     }
 
