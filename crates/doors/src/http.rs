@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_gateway::{Gateway, Scope};
-use toolbus_model::{Error, ServerName};
+use toolbus_model::{Caller, Error, ServerName};
 
 use crate::guard::{Access, Refusal};
 use crate::legacy::Legacy;
@@ -169,48 +169,34 @@ impl HttpDoor {
         if let Err(refusal) = access.check_place(request.headers()) {
             return self.refuse(refusal);
         }
-        let path = request.uri().path();
-        let scope = scope_of(path, "mcp");
-        let old = scope_of(path, "sse");
-        let posted = path.strip_prefix(MESSAGES).map(str::to_owned);
-        match (scope, path, request.method()) {
-            (Some(scope), ..) => match access.authenticate(request.headers()) {
-                Ok(caller) => self.endpoint(scope, caller, request, socket).await,
+        let place = Place::of(request.uri().path());
+        // Who comes is asked everywhere but at the two places that a load balancer looks at.
+        let caller = access.authenticate(request.headers());
+        match (place, request.method()) {
+            (Place::Health, &Method::GET) => observe::health(),
+            (Place::Ready, &Method::GET) => observe::ready(&self.gateway, caller.is_ok()),
+            (Place::Nowhere, _) => nowhere(),
+            (place, _) => match caller {
+                Ok(caller) => self.enter(place, caller, request, socket).await,
                 Err(refusal) => self.refuse(refusal),
             },
-            (None, _, &Method::GET) if old.is_some() => {
-                match access.authenticate(request.headers()) {
-                    Ok(caller) => self.old_stream(old.unwrap_or(Scope::All), caller),
-                    Err(refusal) => self.refuse(refusal),
-                }
-            }
-            (None, _, &Method::POST) if posted.is_some() => {
-                match access.authenticate(request.headers()) {
-                    Ok(caller) => {
-                        let id = posted.unwrap_or_default();
-                        self.old_post(&id, &caller, request).await
-                    }
-                    Err(refusal) => self.refuse(refusal),
-                }
-            }
-            (None, "/health", &Method::GET) => observe::health(),
-            (None, "/ready", &Method::GET) => observe::ready(
-                &self.gateway,
-                access.authenticate(request.headers()).is_ok(),
-            ),
-            (None, "/metrics", &Method::GET) => match access.authenticate(request.headers()) {
-                Ok(_) => observe::metrics(&self.gateway),
-                Err(refusal) => self.refuse(refusal),
-            },
-            (None, "/health" | "/ready" | "/metrics", _) => not_allowed("GET"),
-            _ => {
-                let help =
-                    "serve MCP at /mcp or /servers/{name}/mcp; see also /health, /ready, /metrics";
-                json_response(
-                    StatusCode::NOT_FOUND,
-                    &json!({"error": "not found", "help": help}),
-                )
-            }
+        }
+    }
+
+    async fn enter(
+        &self,
+        place: Place,
+        caller: Caller,
+        request: Request<Incoming>,
+        socket: &Socket,
+    ) -> Response<Body> {
+        match (place, request.method()) {
+            (Place::Endpoint(scope), _) => self.endpoint(scope, caller, request, socket).await,
+            (Place::OldStream(scope), &Method::GET) => self.old_stream(scope, caller),
+            (Place::OldPost(id), &Method::POST) => self.old_post(&id, &caller, request).await,
+            (Place::Metrics, &Method::GET) => observe::metrics(&self.gateway),
+            (Place::OldPost(_), _) => not_allowed("POST"),
+            _ => not_allowed("GET"),
         }
     }
 
@@ -234,14 +220,50 @@ impl HttpDoor {
     }
 }
 
-/// What an endpoint of this kind serves: `/mcp` everything, `/servers/{name}/mcp` one server.
-fn scope_of(path: &str, kind: &str) -> Option<Scope> {
-    let rest = path.strip_suffix(kind)?.strip_suffix('/')?;
-    if rest.is_empty() {
-        return Some(Scope::All);
+/// What a path leads to.
+enum Place {
+    /// `/mcp` and `/servers/{name}/mcp`.
+    Endpoint(Scope),
+    /// `/sse` and `/servers/{name}/sse`: HTTP+SSE of 2024-11-05.
+    OldStream(Scope),
+    /// Where a client of such a stream posts.
+    OldPost(String),
+    Health,
+    Ready,
+    Metrics,
+    Nowhere,
+}
+
+impl Place {
+    fn of(path: &str) -> Self {
+        match path {
+            "/mcp" => return Self::Endpoint(Scope::All),
+            "/sse" => return Self::OldStream(Scope::All),
+            "/health" => return Self::Health,
+            "/ready" => return Self::Ready,
+            "/metrics" => return Self::Metrics,
+            _ => {}
+        }
+        if let Some(id) = path.strip_prefix(MESSAGES) {
+            return Self::OldPost(id.to_owned());
+        }
+        let named = path.strip_prefix("/servers/");
+        let parts = named.and_then(|rest| rest.split_once('/'));
+        let server = |name| ServerName::parse(name).map(Scope::One);
+        match parts.map(|(name, kind)| (server(name), kind)) {
+            Some((Ok(scope), "mcp")) => Self::Endpoint(scope),
+            Some((Ok(scope), "sse")) => Self::OldStream(scope),
+            _ => Self::Nowhere,
+        }
     }
-    let name = rest.strip_prefix("/servers/")?;
-    ServerName::parse(name).ok().map(Scope::One)
+}
+
+fn nowhere() -> Response<Body> {
+    let help = "serve MCP at /mcp or /servers/{name}/mcp, for clients of 2024-11-05 at /sse; see also /health, /ready, /metrics";
+    json_response(
+        StatusCode::NOT_FOUND,
+        &json!({"error": "not found", "help": help}),
+    )
 }
 
 fn not_allowed(allow: &'static str) -> Response<Body> {
