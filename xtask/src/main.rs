@@ -41,6 +41,9 @@ enum Chore {
     Tidy,
     /// Run the MCP conformance suite through the gateway, or at the fixture itself
     Conformance(conformance::Options),
+    /// Be the client of one scenario of the suite, which starts this itself
+    #[command(hide = true)]
+    ConformanceClient(conformance::driver::Options),
     /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -67,6 +70,7 @@ fn chore(chore: Chore) -> Result<()> {
             conformance::conformance(&place, &options)?.failed,
         ),
         Chore::Bench(options) => bench::bench(&place, &options),
+        Chore::ConformanceClient(options) => conformance::driver::drive(&options),
     }
 }
 

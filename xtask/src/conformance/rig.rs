@@ -31,13 +31,11 @@ impl Rig {
     }
 }
 
-/// Builds the fixture, and the gateway where it takes part.
-pub(super) fn build(place: &Place, route: Route) -> Result<()> {
+/// Builds the fixture and the gateway.
+pub(super) fn build(place: &Place) -> Result<()> {
     let mut build = cargo();
-    build.args("build --quiet -p toolbus-testkit --bin fixture".split(' '));
-    if let Route::Through(_) = route {
-        build.args(["-p", "toolbus", "--bin", "toolbus"]);
-    }
+    build
+        .args("build --quiet -p toolbus-testkit --bin fixture -p toolbus --bin toolbus".split(' '));
     run(build.current_dir(place.root()))
 }
 

@@ -6,6 +6,7 @@
 )]
 
 pub mod events;
+pub mod upstream;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

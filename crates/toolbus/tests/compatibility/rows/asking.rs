@@ -1,0 +1,109 @@
+//! Rows about what a server asks its client in the middle of a call.
+
+use serde_json::{Value, json};
+
+use super::{Got, holds};
+use crate::peer::Client;
+use crate::support::upstream::Era;
+
+/// What is written where a revision does not know a question: the client hears why its call failed.
+const REFUSED: Got = Got::Instead("not in this revision: the call fails and says so");
+
+/// Calls a tool that asks what this client cannot declare: an error, or a failed result, that names the capability.
+fn refused(client: &mut Client, tool: &str, arguments: Value) -> Result<Got, String> {
+    let params = json!({ "name": tool, "arguments": arguments });
+    let outcome = client.ask("tools/call", params)?;
+    let says = |value: &Value| value.to_string().contains("elicitation");
+    let said = match &outcome {
+        Ok(result) => result["isError"] == true && says(result),
+        Err(error) => says(error),
+    };
+    holds(said, || format!("not refused with a reason: {outcome:?}"))?;
+    Ok(REFUSED)
+}
+
+/// The only question that came, which is of this method.
+fn question(client: &mut Client, method: &str) -> Result<Value, String> {
+    let mut questions = client.questions();
+    match (questions.pop(), questions.is_empty()) {
+        (Some((asked, params)), true) if asked == method => Ok(params),
+        last => Err(format!("not one {method}, but {last:?} and {questions:?}")),
+    }
+}
+
+pub(super) fn form(client: &mut Client, _: Era) -> Result<Got, String> {
+    let arguments = json!({ "message": "Who are you?" });
+    if !client.revision().has_forms() {
+        return refused(client, "test_elicitation", arguments);
+    }
+    client.questions();
+    let text = client.text_of("test_elicitation", arguments.clone())?;
+    let asked = question(client, "elicitation/create")?;
+    holds(asked["message"] == "Who are you?", || format!("{asked}"))?;
+    holds(
+        text.contains("my username") && text.contains("accept"),
+        || text,
+    )?;
+    client.action = "decline";
+    let declined = client.text_of("test_elicitation", arguments);
+    client.action = "accept";
+    let text = declined?;
+    holds(text.contains("decline"), || text)?;
+    Ok(Got::All)
+}
+
+pub(super) fn page(client: &mut Client, server: Era) -> Result<Got, String> {
+    if !client.revision().has_pages() {
+        return refused(client, "test_elicitation_url", json!({}));
+    }
+    client.questions();
+    let text = client.text_of("test_elicitation_url", json!({}))?;
+    let asked = question(client, "elicitation/create")?;
+    holds(asked["url"] == "https://example.com/confirm", || {
+        format!("{asked}")
+    })?;
+    holds(text.contains("action=accept"), || text)?;
+    // That a page is done is told between two of 2025-11-25 only.
+    if !client.revision().is_modern() && server == Era::Legacy {
+        let done = client.notice("notifications/elicitation/complete")?;
+        holds(done["elicitationId"] == asked["elicitationId"], || {
+            format!("{done} after {asked}")
+        })?;
+    }
+    Ok(Got::All)
+}
+
+pub(super) fn sampling(client: &mut Client, _: Era) -> Result<Got, String> {
+    client.questions();
+    let text = client.text_of("test_sampling", json!({ "prompt": "The capital?" }))?;
+    let asked = question(client, "sampling/createMessage")?;
+    let prompt = &asked["messages"][0]["content"]["text"];
+    holds(prompt == "The capital?", || format!("{asked}"))?;
+    holds(text == "LLM response: Paris", || text)?;
+    Ok(Got::All)
+}
+
+pub(super) fn roots(client: &mut Client, _: Era) -> Result<Got, String> {
+    client.questions();
+    let text = client.text_of("test_input_required_result_list_roots", json!({}))?;
+    question(client, "roots/list")?;
+    holds(text.contains("file:///work"), || text)?;
+    Ok(Got::All)
+}
+
+pub(super) fn several(client: &mut Client, _: Era) -> Result<Got, String> {
+    let forms = client.revision().has_forms();
+    let expected = if forms { 3 } else { 2 };
+    client.questions();
+    let text = client.text_of("test_input_required_result_capabilities", json!({}))?;
+    let asked = client.questions();
+    holds(
+        asked.len() == expected && text.contains(&format!("answered {expected} questions")),
+        || format!("{text}, asked {asked:?}"),
+    )?;
+    if forms {
+        let text = client.text_of("test_input_required_result_multi_round", json!({}))?;
+        holds(text == "my name likes my color", || text)?;
+    }
+    Ok(Got::All)
+}

@@ -1,0 +1,66 @@
+//! The testkit's fixture as a server at a URL.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use super::testkit;
+
+/// Which eras a server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    Both,
+    Modern,
+    Legacy,
+}
+
+impl Era {
+    /// The name on the fixture's command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Modern => "modern",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// A running server, which ends with the test.
+pub struct Upstream {
+    child: Child,
+    url: String,
+}
+
+impl Upstream {
+    /// Starts a server on a free port.
+    pub fn start(era: Era) -> Self {
+        let mut child = Command::new(testkit("fixture"))
+            .args(["http", "--era", era.name()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the fixture starts");
+        let mut url = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut url).expect("a line");
+        let url = url.trim().to_owned();
+        Self { child, url }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        let place = self.url.trim_start_matches("http://").split('/').next();
+        let address = place.and_then(|place| place.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {}", self.url))
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
