@@ -3,6 +3,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod fuzz;
 mod gateway;
 mod http;
 mod place;
@@ -41,6 +42,8 @@ enum Chore {
     Tidy,
     /// Run the MCP conformance suite through the gateway, or at the fixture itself
     Conformance(conformance::Options),
+    /// Search for inputs that break a reader of bytes from outside, guided by coverage
+    Fuzz(fuzz::Options),
     /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -66,6 +69,7 @@ fn chore(chore: Chore) -> Result<()> {
             "conformance",
             conformance::conformance(&place, &options)?.failed,
         ),
+        Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
         Chore::Bench(options) => bench::bench(&place, &options),
     }
 }
