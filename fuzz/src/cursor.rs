@@ -1,28 +1,15 @@
 //! List cursors: the ones that we gave lead on, everything else is refused, also what names an entry that the caller may
 //! not see.
 
-use std::sync::{Arc, OnceLock};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use toolbus_gateway::audit::Audit;
-use toolbus_gateway::policy::{Policy, Rules};
-use toolbus_gateway::{Gateway, Scope, Server, ServerSettings, Setup, Shelf};
-use toolbus_model::{
-    Backend, BoxFuture, Call, Caller, Error, Health, Item, Kind, Object, Offer, Outcome, Request,
-    ServerName,
-};
+use toolbus_gateway::{Gateway, Scope, Shelf};
+use toolbus_model::{Caller, Error, Kind};
 
-/// More tools than two pages hold.
-const TOOLS: usize = 2_500;
-
-/// The caller who may see half of them.
-const HALF: &str = "half";
+use crate::rig::{HALF, TOOLS, rig};
 
 pub(crate) fn check(data: &[u8]) {
-    let gateway = gateway();
+    let gateway = &rig().gateway;
     let cursor = String::from_utf8_lossy(data);
     for shelf in [
         Shelf::Tools,
@@ -62,74 +49,4 @@ fn asked(gateway: &Gateway, caller: &Caller, shelf: Shelf, cursor: &str) {
 
 fn is_seen(caller: &Caller, number: usize) -> bool {
     number < TOOLS && (*caller == Caller::local() || number.is_multiple_of(2))
-}
-
-/// A gateway before one server, and the runtime that keeps its catalog.
-fn gateway() -> &'static Gateway {
-    static GATEWAY: OnceLock<(Arc<Gateway>, Runtime)> = OnceLock::new();
-    let (gateway, _) = GATEWAY.get_or_init(|| {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let _guard = runtime.enter();
-        let odd = ["many.*1", "many.*3", "many.*5", "many.*7", "many.*9"].map(str::to_owned);
-        let name = ServerName::parse("many").expect("a name");
-        let gateway = Gateway::open(Setup {
-            servers: vec![Server::new(
-                name,
-                Arc::new(Many::new()),
-                ServerSettings::default(),
-            )],
-            policy: Policy::new([
-                (Caller::local(), Rules::new("local", None, Vec::new(), 8)),
-                (Caller::named(HALF), Rules::new(HALF, None, odd.to_vec(), 8)),
-            ]),
-            audit: Audit::none(),
-            prefix: false,
-        });
-        runtime.block_on(gateway.started());
-        (gateway, runtime)
-    });
-    gateway
-}
-
-/// A server with many tools.
-struct Many(watch::Sender<Arc<Offer>>);
-
-impl Many {
-    fn new() -> Self {
-        let item = |number| {
-            let name = format!("t{number}");
-            Item {
-                key: name.as_str().into(),
-                definition: Object::of(&serde_json::json!({ "name": name })),
-            }
-        };
-        let offer = Offer {
-            tools: (0..TOOLS).map(item).collect(),
-            health: Health::Up,
-            ..Offer::default()
-        };
-        Self(watch::Sender::new(Arc::new(offer)))
-    }
-}
-
-impl Backend for Many {
-    fn offer(&self) -> watch::Receiver<Arc<Offer>> {
-        self.0.subscribe()
-    }
-
-    fn serve<'a>(
-        &'a self,
-        request: Request,
-        _call: &'a Call,
-    ) -> BoxFuture<'a, Result<Outcome, Error>> {
-        Box::pin(async { Ok(Outcome::Complete(request.params)) })
-    }
-
-    fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
 }

@@ -9,8 +9,10 @@ mod json;
 mod meta;
 mod names;
 mod params;
+mod rig;
 mod sealed;
 mod sse;
+mod state;
 mod template;
 
 /// One reader of bytes from outside, and what must hold for it.
@@ -23,7 +25,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target {
         name: "json",
         check: json::check,
@@ -63,6 +65,10 @@ pub const TARGETS: [Target; 12] = [
     Target {
         name: "sealed",
         check: sealed::check,
+    },
+    Target {
+        name: "state",
+        check: state::check,
     },
     Target {
         name: "names",

@@ -1,6 +1,6 @@
 //! Sealed texts (session ids, `requestState`): only what was sealed, for the same purpose, opens.
 
-use toolbus_doors::Key;
+use toolbus_gateway::Key;
 
 pub(crate) fn check(data: &[u8]) {
     let foreign = String::from_utf8_lossy(data);
