@@ -11,6 +11,7 @@ mod run;
 mod say;
 mod server;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -44,6 +45,8 @@ enum Chore {
     Conformance(conformance::Options),
     /// Search for inputs that break a reader of bytes from outside, guided by coverage
     Fuzz(fuzz::Options),
+    /// Put more on the gateway than it is made for, and see what it bears: memory, children, slow clients, too many calls
+    Soak(soak::Options),
     /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -70,6 +73,7 @@ fn chore(chore: Chore) -> Result<()> {
             conformance::conformance(&place, &options)?.failed,
         ),
         Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
+        Chore::Soak(options) => soak::chore(&place, &options),
         Chore::Bench(options) => bench::bench(&place, &options),
     }
 }
