@@ -1,5 +1,5 @@
 # Short names for the project's chores; the chores themselves are in xtask/ (`cargo xtask --help`).
-.PHONY: setup test demo bench conformance tidy
+.PHONY: setup test demo bench conformance fuzz tidy
 
-setup test demo bench conformance tidy:
+setup test demo bench conformance fuzz tidy:
 	@cargo xtask $@

@@ -16,7 +16,17 @@ const READY: Duration = Duration::from_secs(20);
 
 /// Starts this `toolbus` before these servers, sections of its configuration, and waits until it has listed them.
 pub(crate) fn start(toolbus: Command, servers: &str, scratch: &Path) -> Result<Server> {
-    let mut gateway = Server::start("toolbus", &mut up(toolbus, servers, scratch)?, scratch)?;
+    start_with(toolbus, "", servers, scratch)
+}
+
+/// The same with more lines in the gateway's own section.
+pub(crate) fn start_with(
+    toolbus: Command,
+    settings: &str,
+    servers: &str,
+    scratch: &Path,
+) -> Result<Server> {
+    let mut gateway = begin(toolbus, settings, servers, scratch)?;
     let ready = gateway.at("/ready");
     let begun = Instant::now();
     while !http::ask("GET", &ready).is_ok_and(|answer| answer.status == 200) {
@@ -28,11 +38,27 @@ pub(crate) fn start(toolbus: Command, servers: &str, scratch: &Path) -> Result<S
     Ok(gateway)
 }
 
+/// The same, without waiting for the servers.
+pub(crate) fn begin(
+    toolbus: Command,
+    settings: &str,
+    servers: &str,
+    scratch: &Path,
+) -> Result<Server> {
+    let mut up = up_with(toolbus, settings, servers, scratch)?;
+    Server::start("toolbus", &mut up, scratch)
+}
+
 /// `toolbus up` with a configuration of these servers, not started yet.
-pub(crate) fn up(mut toolbus: Command, servers: &str, scratch: &Path) -> Result<Command> {
+pub(crate) fn up(toolbus: Command, servers: &str, scratch: &Path) -> Result<Command> {
+    up_with(toolbus, "", servers, scratch)
+}
+
+fn up_with(mut toolbus: Command, settings: &str, servers: &str, scratch: &Path) -> Result<Command> {
     let (config, audit) = (scratch.join("toolbus.toml"), scratch.join("audit.jsonl"));
-    let text =
-        format!("[gateway]\nlisten = \"127.0.0.1:0\"\n\n[audit]\nfile = {audit:?}\n\n{servers}");
+    let text = format!(
+        "[gateway]\nlisten = \"127.0.0.1:0\"\n{settings}\n\n[audit]\nfile = {audit:?}\n\n{servers}"
+    );
     fs::write(&config, text)?;
     toolbus.arg("up").arg(config).env("XDG_STATE_HOME", scratch);
     Ok(toolbus)

@@ -3,6 +3,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod fuzz;
 mod gateway;
 mod http;
 mod place;
@@ -10,6 +11,7 @@ mod run;
 mod say;
 mod server;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -44,6 +46,10 @@ enum Chore {
     /// Be the client of one scenario of the suite, which starts this itself
     #[command(hide = true)]
     ConformanceClient(conformance::driver::Options),
+    /// Search for inputs that break a reader of bytes from outside, guided by coverage
+    Fuzz(fuzz::Options),
+    /// Put more on the gateway than it is made for, and see what it bears: memory, children, slow clients, too many calls
+    Soak(soak::Options),
     /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -69,6 +75,8 @@ fn chore(chore: Chore) -> Result<()> {
             "conformance",
             conformance::conformance(&place, &options)?.failed,
         ),
+        Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
+        Chore::Soak(options) => soak::chore(&place, &options),
         Chore::Bench(options) => bench::bench(&place, &options),
         Chore::ConformanceClient(options) => conformance::driver::drive(&options),
     }

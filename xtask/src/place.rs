@@ -50,6 +50,13 @@ impl Place {
         Ok(path)
     }
 
+    /// A folder for what a chore goes on with the next time.
+    pub(crate) fn lasting(&self, name: &str) -> Result<PathBuf> {
+        let path = self.target_directory.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
     /// The folder of the Python environment.
     pub(crate) fn venv(&self) -> PathBuf {
         self.workspace_root.join(".venv")

@@ -56,6 +56,7 @@ pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> anyhow::
         "wrk" => "install it, on Debian and Ubuntu with `apt-get install wrk`",
         "taskset" => "install util-linux, or run with --no-pin",
         "git" => "install git",
+        "c++" => "install a C++ compiler, on Debian and Ubuntu with `apt-get install g++`",
         _ => "was it built, and did `cargo xtask setup` run?",
     };
     anyhow!("`{program}` is not there: {remedy}")

@@ -12,6 +12,7 @@ use crate::conformance::{Options, conformance};
 use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
 use crate::say::say;
+use crate::soak::{self, soak};
 use crate::{setup, tidy};
 
 /// Where the scripts lie that drive the gateway with real clients.
@@ -46,7 +47,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -66,6 +67,7 @@ const STEPS: [Step; 8] = [
         suite(place, &Options::CLIENTS)
     }),
     ("real clients", clients),
+    ("soak, a slice of each part", slice),
 ];
 
 /// Runs every step, also after one that failed, and prints the sum.
@@ -169,6 +171,15 @@ fn suite(place: &Place, options: &Options) -> Result<Count> {
         passed: tally.passed,
         failed: tally.failed,
         ignored: tally.skipped,
+    })
+}
+
+fn slice(place: &Place) -> Result<Count> {
+    let report = soak(place, &soak::Options::short())?;
+    Ok(Count {
+        passed: report.held(),
+        failed: report.broken(),
+        ignored: 0,
     })
 }
 

@@ -313,7 +313,7 @@ impl View {
         listed
             .or_else(|| {
                 templates()
-                    .find(|t| template::is_matchable(&t.name) && template::matches(&t.name, uri))
+                    .find(|t| template::matches(&t.name, uri))
                     .map(|t| &t.server)
             })
             .or_else(|| self.pages.get(uri))

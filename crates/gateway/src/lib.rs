@@ -13,7 +13,7 @@ pub mod policy;
 mod route;
 mod sealed;
 mod spine;
-mod template;
+pub mod template;
 mod tickets;
 
 pub use catalog::{Catalog, Page, Scope, Shelf};

@@ -234,6 +234,10 @@ fn diagnose(body: &Bytes, error: JsonError) -> Refusal {
     let JsonError::Shape(why) = &error else {
         return not_json(error);
     };
+    // The first thing that was wrong is not the worst: what follows may not even be JSON.
+    if let Err(worse) = Raw::parse(body.clone()) {
+        return not_json(worse);
+    }
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         let why =
             "Invalid request: batches are not part of this revision; send one message at a time";

@@ -1,6 +1,8 @@
 //! `x-mcp-header`: tool arguments that travel in `Mcp-Param-*` headers as well, so that intermediaries can route by them
 //! (SEP-2243).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -15,6 +17,9 @@ const DATA_KEYWORDS: [&str; 4] = ["default", "const", "enum", "examples"];
 
 /// Deepest chain of `properties` that is followed.
 const MAX_CHAIN: usize = 32;
+
+/// Most arguments of one tool that travel in headers: a request with more headers is refused by most servers, ours too.
+const MAX_HEADERS: usize = 64;
 
 /// One argument that travels in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +114,9 @@ impl ParamHeaders {
                 "{ANNOTATION} {name:?}: the property must be a string, an integer or a boolean"
             ));
         }
+        if self.0.len() == MAX_HEADERS {
+            return Err(format!("{ANNOTATION}: more than {MAX_HEADERS} of them"));
+        }
         if self.0.iter().any(|known| known.header == header) {
             return Err(format!("{ANNOTATION} {name:?} stands twice"));
         }
@@ -121,12 +129,9 @@ impl ParamHeaders {
 
     /// Checks the headers of a request against its arguments.
     pub fn check(&self, headers: &HeaderMap, arguments: Option<&Raw>) -> Result<(), Error> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let arguments = parse(arguments)?;
+        let arguments = arguments.and_then(|arguments| Object::from_raw(arguments).ok());
         for ParamHeader { header, path } in &self.0 {
-            let expected = at(&arguments, path);
+            let expected = at(arguments.as_ref(), path);
             let said = match headers::single(headers, header.as_str())? {
                 Some(value) => Some(headers::decode(&value)?),
                 None => None,
@@ -138,25 +143,23 @@ impl ParamHeaders {
             };
             if !agrees {
                 let path = path.join(".");
+                let expected = expected.as_ref().map(Raw::bytes).unwrap_or(b"nothing");
                 return Err(Error::HeaderMismatch(format!(
                     "Header mismatch: header {header} says {said:?}, argument {path:?} says {}",
-                    expected.map_or_else(|| "nothing".to_owned(), Value::to_string)
+                    String::from_utf8_lossy(expected)
                 )));
             }
         }
         Ok(())
     }
 
-    /// The headers that a request with these arguments must carry.
+    /// The headers that a request with these arguments must carry. A string that is no text, such as half a surrogate
+    /// pair, has none: the server will refuse it.
     pub fn mirror(&self, arguments: Option<&Raw>) -> Vec<(HeaderName, HeaderValue)> {
-        let Ok(arguments) = parse(arguments) else {
-            return Vec::new();
-        };
+        let arguments = arguments.and_then(|arguments| Object::from_raw(arguments).ok());
         let value = |param: &ParamHeader| {
-            Some((
-                param.header.clone(),
-                headers::encode(&text(at(&arguments, &param.path)?)),
-            ))
+            let value = at(arguments.as_ref(), &param.path)?;
+            Some((param.header.clone(), headers::encode(&text(&value)?)))
         };
         self.0.iter().filter_map(value).collect()
     }
@@ -174,33 +177,52 @@ fn annotated(value: &Value, depth: usize) -> bool {
         }
 }
 
-fn parse(arguments: Option<&Raw>) -> Result<Value, Error> {
-    let Some(arguments) = arguments else {
-        return Ok(Value::Null);
+/// The argument at the end of this path; `null` counts as none.
+fn at(arguments: Option<&Object>, path: &[String]) -> Option<Raw> {
+    let (first, rest) = path.split_first()?;
+    let below = |value: Raw, name: &String| Object::from_raw(&value).ok()?.raw(name);
+    let value = rest.iter().try_fold(arguments?.raw(first)?, below)?;
+    (value.bytes() != b"null").then_some(value)
+}
+
+/// What a header says of this value: strings without their quotes, all else as it is written.
+fn text(value: &Raw) -> Option<Cow<'_, str>> {
+    if value.bytes().first() == Some(&b'"') {
+        value.as_str()
+    } else {
+        std::str::from_utf8(value.bytes()).ok().map(Cow::Borrowed)
+    }
+}
+
+/// Numbers are compared by value (42 is 42.0), everything else by its text.
+fn same(value: &Raw, said: &str) -> bool {
+    let Some(text) = text(value) else {
+        return false;
     };
-    // A tree is built only for tools that have such headers, and only deep texts can fail here.
-    arguments
-        .read()
-        .map_err(|error| Error::InvalidParams(format!("Invalid params: arguments: {error}")))
+    let is_number = matches!(value.bytes().first(), Some(b'-' | b'0'..=b'9'));
+    text == said || (is_number && same_number(&text, said))
 }
 
-fn at<'v>(arguments: &'v Value, path: &[String]) -> Option<&'v Value> {
-    path.iter()
-        .try_fold(arguments, |value, name| value.get(name))
-        .filter(|value| !value.is_null())
+/// Integers digit by digit, so that large ones are not taken for their neighbours.
+fn same_number(value: &str, said: &str) -> bool {
+    if let (Some(value), Some(said)) = (integer(value), integer(said)) {
+        return value == said;
+    }
+    let is_number = said.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    is_number && finite(value).is_some_and(|value| finite(said) == Some(value))
 }
 
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Integers are compared by value (42 is 42.0), everything else by its text.
-fn same(value: &Value, said: &str) -> bool {
-    text(value) == said
-        || (value.is_number()
-            && matches!((value.as_f64(), said.parse::<f64>()), (Some(a), Ok(b)) if a == b))
+/// Sign and digits of an integer, which may be written with zeros behind a point.
+fn integer(text: &str) -> Option<(bool, &str)> {
+    let (digits, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_negative = digits.starts_with('-');
+    let digits = digits.strip_prefix('-').unwrap_or(digits);
+    let is_integer = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && fraction.bytes().all(|byte| byte == b'0');
+    let digits = digits.trim_start_matches('0');
+    is_integer.then_some((is_negative && !digits.is_empty(), digits))
 }
 
 #[cfg(test)]
@@ -239,6 +261,49 @@ mod tests {
         );
         numeric.insert("mcp-param-n", HeaderValue::from_static("43"));
         assert!(params.check(&numeric, Some(&arguments)).is_err());
+    }
+
+    #[test]
+    fn integers_are_compared_exactly() {
+        let params = of(json!({"type": "object", "properties": {"n": {"type": "integer", "x-mcp-header": "N"}}}))
+            .expect("valid");
+        let agree = |argument: &str, said: &str| {
+            let arguments = Raw::parse(format!("{{\"n\":{argument}}}").into()).expect("JSON");
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static("mcp-param-n"),
+                HeaderValue::from_str(said).expect("a value"),
+            )]);
+            params.check(&headers, Some(&arguments)).is_ok()
+        };
+        for (argument, said) in [
+            ("42", "42.0"),
+            ("-0", "0"),
+            ("1e3", "1000"),
+            (
+                "123456789012345678901234567890",
+                "123456789012345678901234567890.0",
+            ),
+        ] {
+            assert!(
+                agree(argument, said) && agree(said, argument),
+                "{argument} {said}"
+            );
+        }
+        for (argument, said) in [
+            ("9007199254740993", "9007199254740992"),
+            ("1e999", "inf"),
+            ("1e999", "1e888"),
+            ("0", "-"),
+            ("1", "+1"),
+            ("\"1\"", "1.0"),
+        ] {
+            assert!(!agree(argument, said), "{argument} {said}");
+        }
+        let large = Raw::parse("{\"n\":123456789012345678901234567890}".into()).expect("JSON");
+        assert_eq!(
+            params.mirror(Some(&large))[0].1,
+            "123456789012345678901234567890"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod message;
 mod numbers;
 mod pages;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod report;
 mod rig;
 mod rounds;

@@ -11,7 +11,7 @@ use crate::run::capture;
 use crate::say::say;
 
 /// Processor time that a process has used so far, in user and in kernel mode, all threads together.
-pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = read(pid, "stat")?;
     // The name, in brackets, may hold anything: the numbers begin behind the last bracket, with field 3.
     let fields = stat
@@ -25,7 +25,7 @@ pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
 }
 
 /// Memory of a process that is in RAM, in MiB.
-pub(super) fn resident_mib(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mib(pid: u32) -> Result<f64> {
     let status = read(pid, "status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());

@@ -81,6 +81,11 @@ fn refusals_name_the_member_and_keep_the_id() {
             None,
         ),
         (
+            "[1] x",
+            "parse: Parse error: not valid JSON: trailing characters at line 1 column 5",
+            None,
+        ),
+        (
             r#"{"id":1,"method":"x"}"#,
             "invalid_request: Invalid request: member \"jsonrpc\" must be \"2.0\"",
             Some("1"),

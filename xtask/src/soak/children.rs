@@ -1,0 +1,248 @@
+//! A child that ends in every way there is, again and again: each time the next call has a new one, and in the end nothing
+//! is left of those before.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::client::Connection;
+use super::kernel::{self, Process, settled};
+use super::report::Report;
+use super::requests::Endpoint;
+use super::rig::Ground;
+use crate::bench::process::resident_mib;
+use crate::server::Server;
+
+const PART: &str = "children";
+
+/// Starts before anything is measured: allocators and tables have their size then.
+const WARM: usize = 20;
+
+/// What an allocator may keep besides, in MiB.
+const SLACK: f64 = 8.0;
+
+/// How long a server may be away between the end of a child and the start of the next one.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// Ends that take the gateway a while, such as the two seconds in which a child may end by itself.
+const RARE: usize = 50;
+
+/// How a child ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Exit,
+    Abort,
+    AnswerThenExit,
+    KilledChild,
+    KilledWarden,
+    ForkedAway,
+    Garbage,
+    ClosedStdout,
+    EndlessLine,
+}
+
+const COMMON: [End; 6] = [
+    End::Exit,
+    End::Abort,
+    End::AnswerThenExit,
+    End::KilledChild,
+    End::KilledWarden,
+    End::ForkedAway,
+];
+const SELDOM: [End; 3] = [End::Garbage, End::ClosedStdout, End::EndlessLine];
+
+impl End {
+    fn of_turn(turn: usize) -> Self {
+        match turn % RARE {
+            0 => SELDOM[turn / RARE % SELDOM.len()],
+            _ => COMMON[turn % COMMON.len()],
+        }
+    }
+}
+
+/// What is measured before and after.
+#[derive(Debug)]
+struct State {
+    descriptors: usize,
+    mib: f64,
+    processes: Vec<Process>,
+}
+
+impl State {
+    fn of(gateway: &Server) -> Result<Self> {
+        Ok(Self {
+            descriptors: kernel::descriptors(gateway.pid())?,
+            mib: resident_mib(gateway.pid())?,
+            processes: kernel::descendants(gateway.pid()),
+        })
+    }
+
+    /// One warden, one child, and no more descriptors than before.
+    fn is_like(&self, before: &Self) -> bool {
+        self.processes.len() == before.processes.len() && self.descriptors <= before.descriptors
+    }
+}
+
+pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -> Result<()> {
+    let turns = if short { 60 } else { 1_000 };
+    let gateway = ground.gateway("", &ground.child("bad", "faulty", &[])?)?;
+    let mut caller = Caller {
+        endpoint: Endpoint::of(&gateway)?,
+        connection: Connection::open(Endpoint::of(&gateway)?.address).await?,
+        calls: 0,
+    };
+    let pidfile = ground.scratch.join("forked").display().to_string();
+    caller.revived().await?;
+    for turn in 1..=WARM {
+        caller
+            .turn(&gateway, COMMON[turn % COMMON.len()], &pidfile)
+            .await?;
+    }
+    let before = State::of(&gateway)?;
+    let (begun, mut away) = (Instant::now(), Duration::ZERO);
+    for turn in 1..=turns {
+        away = away.max(caller.turn(&gateway, End::of_turn(turn), &pidfile).await?);
+    }
+    let each = begun.elapsed() / u32::try_from(turns)?;
+    let after = settled(AWAY, || State::of(&gateway), |state| state.is_like(&before)).await?;
+    compare(report, turns, &before, &after);
+    report.note(PART, "one end and start, on average", format!("{each:.1?}"));
+    report.hold(
+        PART,
+        "the longest without a server",
+        format!("{away:.1?}"),
+        "10 s",
+        away < AWAY,
+    );
+    gateway.stop()?;
+    let left = settled(AWAY, || Ok(kernel::marked(&ground.mark())), Vec::is_empty).await?;
+    report.hold(
+        PART,
+        "processes left after the gateway's end",
+        left.len(),
+        "0",
+        left.is_empty(),
+    );
+    Ok(())
+}
+
+fn compare(report: &mut Report, turns: usize, before: &State, after: &State) {
+    let zombies = after
+        .processes
+        .iter()
+        .filter(|process| process.is_zombie())
+        .count();
+    let what = format!("zombies after {turns} children");
+    report.hold(PART, &what, zombies, "0", zombies == 0);
+    let (now, then) = (after.processes.len(), before.processes.len());
+    report.hold(
+        PART,
+        "processes below the gateway",
+        now,
+        format!("{then}, as before"),
+        now == then,
+    );
+    let (now, then) = (after.descriptors, before.descriptors);
+    report.hold(
+        PART,
+        "descriptors",
+        now,
+        format!("{then}, as before"),
+        now <= then,
+    );
+    let (now, then) = (after.mib, before.mib);
+    let bound = format!("{:.1} MiB, as before and {SLACK}", then + SLACK);
+    report.hold(
+        PART,
+        "memory",
+        format!("{now:.1} MiB"),
+        bound,
+        now < then + SLACK,
+    );
+}
+
+struct Caller {
+    endpoint: Endpoint,
+    connection: Connection,
+    calls: u64,
+}
+
+impl Caller {
+    /// Ends the child in this way, and waits until there is another one. How long that took.
+    async fn turn(&mut self, gateway: &Server, end: End, pidfile: &str) -> Result<Duration> {
+        self.end(gateway, end, pidfile)
+            .await
+            .with_context(|| format!("{end:?}"))?;
+        let ended = Instant::now();
+        self.revived()
+            .await
+            .with_context(|| format!("after {end:?}"))?;
+        Ok(ended.elapsed())
+    }
+
+    async fn end(&mut self, gateway: &Server, end: End, pidfile: &str) -> Result<()> {
+        let nothing = json!({});
+        match end {
+            End::Exit => self.lost("exit", &nothing).await,
+            End::Abort => self.lost("abort", &nothing).await,
+            End::Garbage => self.lost("flood", &nothing).await,
+            End::ClosedStdout => self.lost("close_stdout", &nothing).await,
+            End::EndlessLine => self.lost("long_line", &nothing).await,
+            End::AnswerThenExit => {
+                self.call("answer_then_exit", &nothing).await?;
+                Ok(())
+            }
+            End::KilledChild => kill(gateway, |process| process.name == "faulty"),
+            End::KilledWarden => kill(gateway, |process| process.parent == gateway.pid()),
+            End::ForkedAway => {
+                // The file tells that the process is there: before, it would not be a descendant yet.
+                let _ = std::fs::remove_file(pidfile);
+                self.call("fork_away", &json!({"pidfile": pidfile})).await?;
+                let is_there = || Ok(std::fs::exists(pidfile)?);
+                settled(AWAY, is_there, |there| *there).await?;
+                self.lost("exit", &nothing).await
+            }
+        }
+    }
+
+    /// Calls a tool that ends the server: the caller is told that it may have run.
+    async fn lost(&mut self, tool: &str, arguments: &Value) -> Result<()> {
+        let answer = self.call(tool, arguments).await?;
+        match answer["error"]["code"].as_i64() {
+            Some(-31003) => Ok(()),
+            _ => bail!("{tool} was answered with {answer}"),
+        }
+    }
+
+    /// Waits for a new process, which has had no call before. Until it is there calls may fail; none may hang.
+    async fn revived(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.call("count", &json!({})).await?;
+            if answer["result"]["content"][0]["text"] == "1" {
+                return Ok(());
+            }
+            if begun.elapsed() > AWAY {
+                bail!("no new process: {answer}");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value> {
+        self.calls += 1;
+        let request = self.endpoint.call(self.calls, tool, arguments)?;
+        Ok(self.connection.exchange(&request).await?.json())
+    }
+}
+
+/// Kills a process below the gateway.
+fn kill(gateway: &Server, is_it: impl Fn(&Process) -> bool) -> Result<()> {
+    let processes = kernel::descendants(gateway.pid());
+    let found = processes.iter().find(|process| is_it(process));
+    let found = found.with_context(|| format!("it is not among {processes:?}"))?;
+    let pid = Pid::from_raw(i32::try_from(found.pid)?).context("no process id")?;
+    Ok(kill_process(pid, Signal::KILL)?)
+}
