@@ -62,6 +62,11 @@ impl Place {
         self.workspace_root.join(".venv")
     }
 
+    /// The folder of the Python environment with the older `mcp`.
+    pub(crate) fn old_venv(&self) -> PathBuf {
+        self.workspace_root.join(".venv-old")
+    }
+
     /// The folder of Node and its tools.
     pub(crate) fn tools(&self) -> PathBuf {
         self.workspace_root.join(".tools")

@@ -1,7 +1,7 @@
 //! Installs what tests and demo run against, once: a second run finds its stamps and ends.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -13,37 +13,35 @@ use crate::say::say;
 /// In each folder: the text of the pinned files that it was made from.
 const STAMP: &str = "made-from";
 
-/// Makes `.venv` and `.tools` as the files in `xtask/python` and `xtask/node` say.
+/// Makes `.venv`, `.venv-old` and `.tools` as the files in `xtask/python` and `xtask/node` say.
 pub(crate) fn setup(place: &Place) -> Result<()> {
-    python(place).context("cannot make .venv")?;
+    python(place, place.venv(), "requirements.txt")?;
+    python(place, place.old_venv(), "requirements-old.txt")?;
     node(place).context("cannot make .tools")
 }
 
-fn python(place: &Place) -> Result<()> {
-    let (folder, pins) = (
-        place.venv(),
-        place.root().join("xtask/python/requirements.txt"),
-    );
+/// Makes one Python environment.
+fn python(place: &Place, folder: PathBuf, pins: &str) -> Result<()> {
+    let name = folder.file_name().unwrap_or_default().display().to_string();
+    let pins = Path::new("xtask/python").join(pins);
+    install(place, &folder, &name, &pins).with_context(|| format!("cannot make {name}"))
+}
+
+fn install(place: &Place, folder: &Path, name: &str, pins: &Path) -> Result<()> {
     let version = capture(Command::new("python3").arg("--version"))?;
-    let stamp = version + &read(&pins)?;
-    if is_made_from(&folder, &stamp) {
-        say(".venv is as xtask/python/requirements.txt says");
+    let stamp = version + &read(&place.root().join(pins))?;
+    if is_made_from(folder, &stamp) {
+        say(format_args!("{name} is as {} says", pins.display()));
         return Ok(());
     }
-    remove(&folder)?;
-    say("making .venv with python3");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    say("installing xtask/python/requirements.txt into .venv");
+    remove(folder)?;
+    say(format_args!("making {name} with python3"));
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    say(format_args!("installing {} into {name}", pins.display()));
     let mut pip = Command::new(folder.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-r",
-    ]);
-    run(pip.arg(&pins))?;
+    let words = "-m pip install --quiet --disable-pip-version-check -r";
+    pip.args(words.split(' ')).arg(pins);
+    run(pip.current_dir(place.root()))?;
     write(&folder.join(STAMP), &stamp)
 }
 

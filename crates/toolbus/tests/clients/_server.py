@@ -60,6 +60,8 @@ def furnish(server, Context, ToolError, name: str) -> None:
                 if asyncio.get_running_loop().time() > deadline:
                     raise ToolError("nobody heard of step 1 while the tool was running")
                 await asyncio.sleep(0.01)
+            # Some clients drop progress that they read in one piece with the result.
+            await asyncio.sleep(0.02)
         return f"counted to {steps}"
 
     @server.tool()
@@ -138,11 +140,11 @@ def with_mcp(name: str):
     return server
 
 
-def serve_http(app, port: int) -> None:
+def serve_http(app, port: int, path: str = "/mcp") -> None:
     import uvicorn
 
     listener = socket.create_server(("127.0.0.1", port))
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}{path}", flush=True)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
 
