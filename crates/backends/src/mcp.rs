@@ -3,6 +3,8 @@
 //! The inside of Toolbus speaks 2026-07-28. What an older server needs instead is decided in `dialect` and `connect`;
 //! everything else here is the same for both eras.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 mod abilities;
 mod answer;
 mod asked;
@@ -33,3 +35,8 @@ mod way;
 
 pub use http::HttpTarget;
 pub use server::{McpServer, Settings, Sharing, Target};
+
+/// A lock whose holder panicked is as good as any: what it guards is whole between two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -10,6 +10,10 @@ pub(super) const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// into a hundredth of it.
 const MAX_TOLD: usize = 64 * 1024;
 
+/// Everything that an older server may ask of a client. Some list certain tools only for clients that can be asked.
+pub(super) const EVERYTHING: &str =
+    r#"{"elicitation":{"form":{},"url":{}},"sampling":{"context":{},"tools":{}},"roots":{}}"#;
+
 /// What a caller can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Abilities {

@@ -1,6 +1,6 @@
 //! A request at a server: over which session it goes, and what becomes of it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use toolbus_model::{Call, Error, Method, Object, Outcome, Request};
 
@@ -10,7 +10,7 @@ use super::link::{Connection, Link};
 use super::outgoing::Outgoing;
 use super::server::McpServer;
 use super::way::Way;
-use super::{dialect, retry};
+use super::{dialect, lock, retry};
 
 /// What has become of a request.
 enum End {
@@ -138,7 +138,7 @@ impl McpServer {
         if request.method != Method::ToolsCall || !matches!(connection.link, Link::Http(_)) {
             return Vec::new();
         }
-        let known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.headers);
         let headers = request
             .target
             .as_ref()

@@ -1,6 +1,6 @@
 //! What is heard of a request while it is under way: notices go to its caller, questions wait for an answer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use toolbus_model::{Event, EventKind, Line, Object, Raw};
@@ -8,6 +8,7 @@ use toolbus_protocol::{Envelope, write};
 
 use super::abilities::Abilities;
 use super::listen::Hearing;
+use super::lock;
 
 /// Questions of one request that wait for answers at once. More than a person could be shown.
 const MAX_OPEN: usize = 64;
@@ -172,8 +173,4 @@ pub(super) fn refusal(id: &Raw, method: &str) -> Vec<u8> {
             write::error(Some(id), -32601, &why, None)
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! One connection to a server: what to send, over which transport, and what is known of the peer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Freshness, LogLevel, Object, Raw, Revision};
 
 use super::http::HttpLink;
+use super::lock;
 use super::old_sse::OldSse;
 use super::outgoing::{Ids, Outgoing};
 use super::standalone::Standalone;
@@ -215,7 +216,7 @@ impl Connection {
     }
 
     fn lower_to(&self, level: LogLevel) -> bool {
-        let mut known = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.level);
         let lower = known.is_none_or(|known| level < known);
         if lower {
             *known = Some(level);

@@ -1,5 +1,8 @@
 //! What a server offers, read page by page.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Error, Freshness, Health, Item, Object, Offer};
@@ -78,6 +81,22 @@ pub(super) async fn read(connection: &Connection, ids: &Ids) -> Result<Offer, Er
     }
     offer.freshness = kept.unwrap_or_default();
     Ok(offer)
+}
+
+/// Adds what only the second of two lists has.
+pub(super) fn add(offer: &mut Offer, fuller: Offer) {
+    fn missing(known: &mut Vec<Item>, further: Vec<Item>) {
+        let names: HashSet<_> = known.iter().map(|item| Arc::clone(&item.key)).collect();
+        known.extend(
+            further
+                .into_iter()
+                .filter(|item| !names.contains(&item.key)),
+        );
+    }
+    missing(&mut offer.tools, fuller.tools);
+    missing(&mut offer.prompts, fuller.prompts);
+    missing(&mut offer.resources, fuller.resources);
+    missing(&mut offer.templates, fuller.templates);
 }
 
 async fn list(

@@ -1,7 +1,7 @@
 //! Calls whose servers wait for an answer of the caller: they go on when the caller asks again with it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use toolbus_model::{Caller, Error, Request};
 use uuid::Uuid;
 
 use super::asked::Conversation;
+use super::lock;
 
 /// Parked calls of one server at once: as many as the calls that a server gets at once. Each holds a task, and a place
 /// at the server.
@@ -101,6 +102,6 @@ impl Parked {
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.calls)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -21,7 +21,7 @@ use super::connect::Means;
 use super::link::{Connection, Link, Tells};
 use super::parked::Parked;
 use super::sessions::Sessions;
-use super::{HttpTarget, connect, listener, listing};
+use super::{HttpTarget, connect, listener, listing, lock};
 use crate::process::Command;
 
 /// How long a failure to connect stands for callers: a crowd of them must not start a broken server again and again,
@@ -94,7 +94,7 @@ pub struct McpServer {
     pub(super) target: Target,
     pub(super) settings: Settings,
     pub(super) means: Means,
-    offer: watch::Sender<Arc<Offer>>,
+    pub(super) offer: watch::Sender<Arc<Offer>>,
     current: ArcSwapOption<Connection>,
     attempts: tokio::sync::Mutex<Attempts>,
     /// Sessions besides the current connection.
@@ -103,6 +103,8 @@ pub struct McpServer {
     pub(super) parked: Parked,
     /// It speaks 2026-07-28, and nothing older.
     pub(super) modern_only: AtomicBool,
+    /// When a further process was not to be had.
+    pub(super) refused: Mutex<Option<Instant>>,
     /// The arguments of its tools that travel in headers.
     pub(super) headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
     reconnected: Notify,
@@ -139,6 +141,7 @@ impl McpServer {
             sessions: Sessions::new(tasks.clone()),
             parked: Parked::new(settings.patience),
             modern_only: AtomicBool::new(false),
+            refused: Mutex::default(),
             headers: Mutex::default(),
             reconnected: Notify::new(),
             tasks,
@@ -205,9 +208,12 @@ impl McpServer {
                 self.let_go(&connection);
             }
         })?;
-        let offer = Offer { changes, ..offer };
+        let mut offer = Offer { changes, ..offer };
         if !matches!(connection.link, Link::Stdio(_)) {
             self.attempts.lock().await.failures = 0;
+        }
+        if connection.is_older() {
+            self.add_for_askers(&mut offer, &connection).await;
         }
         let headers = offer.tools.iter().filter_map(|tool| {
             let headers = ParamHeaders::of_tool(&tool.definition)
@@ -215,7 +221,7 @@ impl McpServer {
                 .filter(|headers| !headers.is_empty())?;
             Some((Arc::clone(&tool.key), headers))
         });
-        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers.collect();
+        *lock(&self.headers) = headers.collect();
         let freshness = offer.freshness;
         self.offer.send_if_modified(|known| {
             let changed = **known != offer;

@@ -2,7 +2,7 @@
 //! or one for each caller. An older server learns at its start what it may ask, so that the two must fit.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use toolbus_model::{Caller, Era, Error, Raw};
 
 use super::link::Connection;
+use super::lock;
 
 /// Such sessions of one server at once. On stdio each is a process of some tens of MiB, and there are few clients whose
 /// capabilities differ; with `per-caller` it is the number of callers that are served within some minutes.
@@ -190,7 +191,7 @@ impl Sessions {
     }
 
     fn pools(&self) -> MutexGuard<'_, HashMap<Key, Pool>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pools)
     }
 }
 

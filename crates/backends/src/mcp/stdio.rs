@@ -1,7 +1,7 @@
 //! A server as a child process: one message per line on its stdin and stdout.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use toolbus_protocol::Message;
 use toolbus_protocol::lines::{Lines, frame};
 
 use super::ear::Ear;
+use super::lock;
 use super::news::News;
 use super::outgoing::{MAX_MESSAGE, Outgoing};
 use super::waiting::Waiting;
@@ -344,10 +345,6 @@ impl Process {
             _ => Error::Unavailable(cause.clone().into()),
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Tail, command: Arc<str>) {

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::timeout;
-use toolbus_model::{Call, Cause, Era, Error, Object, Request};
+use tokio::time::{Instant, timeout};
+use toolbus_model::{Call, Cause, Era, Error, Object, Offer, Request};
 
-use super::abilities::{self, Abilities};
-use super::connect;
+use super::abilities::{self, Abilities, EVERYTHING};
 use super::link::{Connection, Link};
 use super::server::{McpServer, Sharing};
 use super::sessions::{Key, Lease, POOL};
+use super::{connect, listing, lock};
 
 /// How long a server may take to open a further session. What had to be downloaded is there since the first one.
 const FURTHER_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a failure to start a further process stands.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// The session over which a request goes.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl McpServer {
         let declared = declared.unwrap_or_else(|_| Object::empty());
         let abilities = Abilities::of(&declared);
         if base.is_older() {
-            return self.older(base, &declared, abilities, call).await;
+            return self.older_or_base(base, &declared, abilities, call).await;
         }
         if abilities.any() && self.may_mirror(request, call) {
             match self
@@ -66,6 +69,36 @@ impl McpServer {
             return self.own(base, key, None, abilities, call).await;
         }
         Ok(Way::Base(base))
+    }
+
+    /// Some servers run only once at a time: they cannot ask, and serve all the same. A caller who shares with nobody must
+    /// not meet others for it.
+    async fn older_or_base(
+        &self,
+        base: Arc<Connection>,
+        declared: &Object,
+        abilities: Abilities,
+        call: &Call,
+    ) -> Result<Way, Error> {
+        let alone = !base.link.hears_by_turns() || self.settings.sharing == Sharing::PerCaller;
+        if !alone && self.runs_once() {
+            return Ok(Way::Base(base));
+        }
+        match self
+            .older(Arc::clone(&base), declared, abilities, call)
+            .await
+        {
+            Err(Error::Unavailable(cause)) if !alone && !call.is_cancelled() => {
+                tracing::warn!(server = self.name, %cause, "no process for callers who can be asked; the server asks nothing");
+                *lock(&self.refused) = Some(Instant::now());
+                Ok(Way::Base(base))
+            }
+            other => other,
+        }
+    }
+
+    fn runs_once(&self) -> bool {
+        lock(&self.refused).is_some_and(|when| when.elapsed() < REFUSED_FOR)
     }
 
     /// In an older revision a server is told at the start of a session what it may ask, and asks in mid-call.
@@ -102,22 +135,65 @@ impl McpServer {
         call: &Call,
     ) -> Result<Way, Error> {
         let told = Object::from_raw(&key.capabilities).unwrap_or_else(|_| Object::empty());
-        let further = connect::Further {
-            target: &self.target,
-            base: &base,
-            era: key.era,
-            capabilities: &told,
-        };
-        let open = async {
-            let late =
-                || Error::Unavailable(base.link.cause("no further session opened in time").into());
-            let opening = timeout(FURTHER_WITHIN, further.open(&self.means));
-            opening.await.map_err(|_| late())?
-        };
+        let open = self.open(&base, key.era, &told);
         tokio::select! {
             lease = self.sessions.lease(key, places, open) => Ok(Way::Own(lease?, abilities)),
             () = call.cancelled() => Err(Error::Unavailable(self.no_session(&base).into())),
         }
+    }
+
+    /// Adds what an older server lists only for clients that can be asked. Where it opens no such session, it is as if
+    /// there was nothing.
+    pub(super) async fn add_for_askers(&self, offer: &mut Offer, base: &Connection) {
+        let Ok(told) = Object::parse(EVERYTHING.into()) else {
+            return;
+        };
+        let key = Key {
+            era: Era::Legacy,
+            capabilities: told.to_raw(),
+            caller: None,
+        };
+        let places = base.link.hears_by_turns().then_some(POOL);
+        let first = self.offer.borrow().revision.is_none();
+        let listed = async {
+            let open = self.open(base, Era::Legacy, &told);
+            let lease = self.sessions.lease(key, places, open).await?;
+            let fuller = listing::read(&lease.connection, &self.means.ids).await;
+            // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
+            if first && lease.connection.link.hears_by_turns() {
+                lease.retire();
+            }
+            fuller
+        };
+        match timeout(FURTHER_WITHIN, listed).await {
+            Ok(Ok(fuller)) => listing::add(offer, fuller),
+            failed => {
+                tracing::debug!(
+                    server = self.name,
+                    ?failed,
+                    "the server was not listed for clients that can be asked"
+                );
+            }
+        }
+    }
+
+    /// Opens a further session.
+    async fn open(
+        &self,
+        base: &Connection,
+        era: Era,
+        capabilities: &Object,
+    ) -> Result<Connection, Error> {
+        let further = connect::Further {
+            target: &self.target,
+            base,
+            era,
+            capabilities,
+        };
+        let opening = timeout(FURTHER_WITHIN, further.open(&self.means));
+        let late =
+            |_| Error::Unavailable(base.link.cause("no further session opened in time").into());
+        opening.await.map_err(late)?
     }
 
     fn no_session(&self, base: &Connection) -> Cause {
