@@ -240,16 +240,20 @@ fn nothing_outlives_a_sigkill_of_gateway_and_warden() {
         "faulty",
         &["--ignore-sigterm", "--ignore-eof"],
     ));
-    let all = descendants(gateway.child.id());
-    let wardens: Vec<String> = all
-        .iter()
-        .filter(|pid| {
+    let wardens = |all: &[u32]| -> Vec<String> {
+        let is_warden = |pid: &&u32| {
             let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             name.starts_with(b"toolbus-warden")
-        })
-        .map(u32::to_string)
-        .collect();
-    assert_eq!(wardens.len(), 1, "{all:?}");
+        };
+        all.iter().filter(is_warden).map(u32::to_string).collect()
+    };
+    // At its start the server is listed in a process of its own as well.
+    let mut all = Vec::new();
+    wait_for("one process is left", || {
+        all = descendants(gateway.child.id());
+        wardens(&all).len() == 1
+    });
+    let wardens = wardens(&all);
     let killed = Command::new("kill")
         .arg("-KILL")
         .args(&wardens)
