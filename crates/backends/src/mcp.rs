@@ -28,6 +28,7 @@ mod resume;
 mod retry;
 mod server;
 mod sessions;
+mod siblings;
 mod standalone;
 mod stdio;
 mod waiting;

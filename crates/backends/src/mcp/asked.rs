@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::{Edit, write_string};
-use toolbus_model::{Call, Caller, Error, Object, Raw};
+use toolbus_model::{Call, Caller, Era, Error, Object, Raw};
 use toolbus_protocol::write;
 
 use super::abilities::Abilities;
@@ -193,8 +193,13 @@ async fn carry(
     }
 }
 
-/// Questions as their caller is asked them: a result of 2026-07-28 (basic/patterns/mrtr).
-pub(super) fn input_required(questions: &[Question], state: &str) -> Object {
+/// Questions as their caller is asked them: a result of 2026-07-28 (basic/patterns/mrtr). The id of an elicitation is for
+/// callers of 2025-11-25 only, who are told under it that a page is done.
+pub(super) fn input_required(questions: &[Question], state: &str, caller: Era) -> Object {
+    let edits = match caller {
+        Era::Modern => &[("elicitationId", Edit::Drop)][..],
+        Era::Legacy => &[],
+    };
     let mut out = br#"{"resultType":"input_required","inputRequests":{"#.to_vec();
     for (n, question) in questions.iter().enumerate() {
         if n > 0 {
@@ -204,7 +209,10 @@ pub(super) fn input_required(questions: &[Question], state: &str) -> Object {
         out.extend_from_slice(br#":{"method":"#);
         write_string(&question.method, &mut out);
         out.extend_from_slice(br#","params":"#);
-        out.extend_from_slice(question.params.bytes());
+        match question.method.as_str() {
+            "elicitation/create" => question.params.rewrite(edits, &mut out),
+            _ => out.extend_from_slice(question.params.bytes()),
+        }
         out.push(b'}');
     }
     out.extend_from_slice(br#"},"requestState":"#);

@@ -107,7 +107,13 @@ impl McpServer {
             };
             let questions = asks.questions();
             match self.parked.park(asks) {
-                Ok(state) => return Ok(End::Asked(input_required(&questions, &state))),
+                Ok(state) => {
+                    return Ok(End::Asked(input_required(
+                        &questions,
+                        &state,
+                        call.seed.revision.era(),
+                    )));
+                }
                 Err(asks) => {
                     asks.refuse("too many calls wait for answers of their callers")
                         .await;

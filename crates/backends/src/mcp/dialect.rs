@@ -277,6 +277,7 @@ fn pages(capabilities: &Raw, message: String, data: Option<Raw>) -> Result<Outco
     Ok(Outcome::InputRequired(input_required(
         &questions,
         retry::AFRESH,
+        Era::Modern,
     )))
 }
 

@@ -213,7 +213,7 @@ impl McpServer {
             self.attempts.lock().await.failures = 0;
         }
         if connection.is_older() {
-            self.add_for_askers(&mut offer, &connection).await;
+            self.add_from_siblings(&mut offer, &connection).await;
         }
         let headers = offer.tools.iter().filter_map(|tool| {
             let headers = ParamHeaders::of_tool(&tool.definition)
@@ -385,7 +385,9 @@ impl Backend for McpServer {
     ) -> BoxFuture<'a, Result<Listening, Error>> {
         Box::pin(async move {
             let connection = self.connection().await?;
-            listener::listen(&connection, &self.means, &filter, seed).await
+            let listening = listener::listen(&connection, &self.means, &filter, seed).await?;
+            self.subscribe_siblings(&listening.honoured.resources).await;
+            Ok(listening)
         })
     }
 

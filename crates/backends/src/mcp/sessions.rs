@@ -174,6 +174,16 @@ impl Sessions {
         pools.retain(|_, pool| !pool.is_unused());
     }
 
+    /// The sessions that are open.
+    pub(super) fn open(&self) -> Vec<Arc<Connection>> {
+        let pools = self.pools();
+        let slots = pools.values().flat_map(|pool| &pool.slots);
+        let open = slots
+            .filter(|slot| !slot.is_dead())
+            .filter_map(|slot| slot.session.get());
+        open.cloned().collect()
+    }
+
     /// Closes every session. Nobody asks for one any more.
     pub(super) fn close(&self) {
         for pool in self.pools().drain().map(|(_, pool)| pool) {

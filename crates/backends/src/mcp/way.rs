@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use toolbus_model::{Call, Cause, Era, Error, Object, Offer, Request};
+use toolbus_model::{Call, Cause, Era, Error, Object, Request};
 
-use super::abilities::{self, Abilities, EVERYTHING};
+use super::abilities::{self, Abilities};
 use super::link::{Connection, Link};
 use super::server::{McpServer, Sharing};
 use super::sessions::{Key, Lease, POOL};
-use super::{connect, listing, lock};
+use super::{connect, lock};
 
 /// How long a server may take to open a further session. What had to be downloaded is there since the first one.
 const FURTHER_WITHIN: Duration = Duration::from_secs(20);
@@ -142,43 +142,8 @@ impl McpServer {
         }
     }
 
-    /// Adds what an older server lists only for clients that can be asked. Where it opens no such session, it is as if
-    /// there was nothing.
-    pub(super) async fn add_for_askers(&self, offer: &mut Offer, base: &Connection) {
-        let Ok(told) = Object::parse(EVERYTHING.into()) else {
-            return;
-        };
-        let key = Key {
-            era: Era::Legacy,
-            capabilities: told.to_raw(),
-            caller: None,
-        };
-        let places = base.link.hears_by_turns().then_some(POOL);
-        let first = self.offer.borrow().revision.is_none();
-        let listed = async {
-            let open = self.open(base, Era::Legacy, &told);
-            let lease = self.sessions.lease(key, places, open).await?;
-            let fuller = listing::read(&lease.connection, &self.means.ids).await;
-            // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
-            if first && lease.connection.link.hears_by_turns() {
-                lease.retire();
-            }
-            fuller
-        };
-        match timeout(FURTHER_WITHIN, listed).await {
-            Ok(Ok(fuller)) => listing::add(offer, fuller),
-            failed => {
-                tracing::debug!(
-                    server = self.name,
-                    ?failed,
-                    "the server was not listed for clients that can be asked"
-                );
-            }
-        }
-    }
-
     /// Opens a further session.
-    async fn open(
+    pub(super) async fn open(
         &self,
         base: &Connection,
         era: Era,
@@ -193,7 +158,12 @@ impl McpServer {
         let opening = timeout(FURTHER_WITHIN, further.open(&self.means));
         let late =
             |_| Error::Unavailable(base.link.cause("no further session opened in time").into());
-        opening.await.map_err(late)?
+        let opened = opening.await.map_err(late)??;
+        if opened.is_older() && opened.link.hears_by_turns() {
+            let wanted: Vec<_> = self.means.news.wanted().all.into_iter().collect();
+            opened.subscribe(&wanted, &self.means.ids).await;
+        }
+        Ok(opened)
     }
 
     fn no_session(&self, base: &Connection) -> Cause {
