@@ -23,6 +23,7 @@ mod listing;
 mod news;
 mod old_sse;
 mod outgoing;
+mod overlap;
 mod parked;
 mod resume;
 mod retry;

@@ -2,56 +2,9 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use serde_json::json;
-use support::{Gateway, testkit, wait_for};
-
-/// The fixture as a real HTTP server.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(port: u16, era: &str) -> Self {
-        let mut child = Command::new(testkit("fixture"))
-            .args(["http", "--port", &port.to_string(), "--era", era])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the fixture starts");
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe"))
-            .read_line(&mut url)
-            .expect("a line");
-        Self {
-            child,
-            url: url.trim().to_owned(),
-        }
-    }
-
-    fn port(&self) -> u16 {
-        let port = self.url.trim_end_matches("/mcp").rsplit(':').next();
-        port.and_then(|port| port.parse().ok()).expect("a port")
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn in_front_of(server: &Server) -> Gateway {
-    Gateway::start(&format!("[servers.fx.http]\nurl = \"{}\"\n", server.url))
-}
+use support::upstream::{Era, Upstream};
+use support::{Gateway, wait_for};
 
 fn echo(gateway: &Gateway) -> serde_json::Value {
     gateway.call("echo", json!({"message": "m"})).json()
@@ -59,23 +12,23 @@ fn echo(gateway: &Gateway) -> serde_json::Value {
 
 #[test]
 fn both_eras_are_found_out_and_served_to_both() {
-    for era in ["modern", "legacy", "both"] {
-        let server = Server::start(0, era);
-        let gateway = in_front_of(&server);
-        let revision = if era == "legacy" {
+    for era in Era::ALL {
+        let server = Upstream::start(era);
+        let gateway = server.gateway();
+        let revision = if era == Era::Legacy {
             "2025-11-25"
         } else {
             "2026-07-28"
         };
         assert!(
             gateway.log().contains(&format!("revision=\"{revision}\"")),
-            "{era}: {}",
+            "{era:?}: {}",
             gateway.log()
         );
         assert_eq!(
             echo(&gateway)["result"]["content"][0]["text"],
             "m",
-            "{era}, modern client"
+            "{era:?}, modern client"
         );
         let session = support::Session::open(&gateway);
         let answer = session
@@ -86,7 +39,7 @@ fn both_eras_are_found_out_and_served_to_both() {
             .json();
         assert_eq!(
             answer["result"]["content"][0]["text"], "m",
-            "{era}, legacy client"
+            "{era:?}, legacy client"
         );
         assert!(answer["result"].get("resultType").is_none(), "{answer}");
     }
@@ -94,22 +47,22 @@ fn both_eras_are_found_out_and_served_to_both() {
 
 #[test]
 fn a_session_that_the_server_forgot_is_opened_anew() {
-    let mut server = Server::start(0, "legacy");
-    let gateway = in_front_of(&server);
+    let mut server = Upstream::start(Era::Legacy);
+    let gateway = server.gateway();
     assert!(echo(&gateway)["result"].is_object());
-    let port = server.port();
+    let port = server.address().port();
     server.kill();
-    let _again = Server::start(port, "legacy");
+    let _again = Upstream::start_at(port, Era::Legacy);
     let answer = echo(&gateway);
     assert_eq!(answer["result"]["content"][0]["text"], "m", "{answer}");
 }
 
 #[test]
 fn a_server_that_is_away_is_named_and_comes_back() {
-    let mut server = Server::start(0, "both");
-    let gateway = in_front_of(&server);
+    let mut server = Upstream::start(Era::Both);
+    let gateway = server.gateway();
     assert!(echo(&gateway)["result"].is_object());
-    let port = server.port();
+    let port = server.address().port();
     server.kill();
     let error = echo(&gateway)["error"].clone();
     assert_eq!(
@@ -119,10 +72,10 @@ fn a_server_that_is_away_is_named_and_comes_back() {
     );
     let message = error["message"].as_str().unwrap_or_default();
     assert!(
-        message.contains("cannot be reached") && message.contains(&server.url),
+        message.contains("cannot be reached") && message.contains(server.url()),
         "{message}"
     );
-    let _again = Server::start(port, "both");
+    let _again = Upstream::start_at(port, Era::Both);
     wait_for("calls are served again", || {
         echo(&gateway)["result"].is_object()
     });
@@ -130,8 +83,8 @@ fn a_server_that_is_away_is_named_and_comes_back() {
 
 #[test]
 fn each_call_costs_exactly_one_request() {
-    let server = Server::start(0, "both");
-    let gateway = in_front_of(&server);
+    let server = Upstream::start(Era::Both);
+    let gateway = server.gateway();
     let calls = |gateway: &Gateway| -> u64 {
         let answer = gateway.call("test_counts", json!({})).json();
         let text = answer["result"]["content"][0]["text"]

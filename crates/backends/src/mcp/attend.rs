@@ -12,7 +12,7 @@ use toolbus_model::{Era, Error, Raw};
 use super::connect::Means;
 use super::dialect::quoted;
 use super::link::{Connection, Tells};
-use super::listen::{Hearer, Listen, Wish};
+use super::listen::{Granted, Hearer, Listen, Wish};
 use super::outgoing::Outgoing;
 
 /// How long a server may take to acknowledge a listen, or to answer a subscription.
@@ -41,6 +41,7 @@ pub(super) struct Attendant {
 struct Open {
     listen: Listen,
     uris: HashSet<Arc<str>>,
+    granted: Arc<Granted>,
     since: Instant,
 }
 
@@ -74,13 +75,16 @@ impl Attendant {
         let lists = self.connection.peer.changing();
         loop {
             let wanted = self.means.news.wanted();
-            if !lists.any() && wanted.all.is_empty() {
+            let tells_of_any = self.connection.peer.subscribes() && !wanted.all.is_empty();
+            if !lists.any() && !tells_of_any {
                 open = None;
+                self.means.news.decide(&wanted.open, |_| false);
                 self.connection.telling.note(Tells::No);
                 self.means.news.wanted_changed().await;
                 continue;
             }
-            let Some(current) = open.as_ref().filter(|_| wanted.open.is_empty() && !shrink) else {
+            let is_granted = |open: &Open| wanted.open.iter().all(|uri| open.granted.has(uri));
+            let Some(current) = open.as_ref().filter(|open| is_granted(open) && !shrink) else {
                 match self.ask(wanted.all).await {
                     Asked::Open(newer) => open = Some(newer),
                     Asked::Refused => return self.refuse_all().await,
@@ -92,6 +96,8 @@ impl Attendant {
                 shrink = false;
                 continue;
             };
+            // Whoever comes back before the listen is narrowed finds what it wants.
+            self.means.news.decide(&wanted.open, |_| true);
             let has_surplus = current.uris.len() > wanted.all.len();
             tokio::select! {
                 () = current.listen.ended() => {
@@ -138,12 +144,11 @@ impl Attendant {
                 if missed {
                     self.means.news.relist();
                 }
-                self.means
-                    .news
-                    .decide(&uris, |uri| granted.uris.contains(uri));
+                self.means.news.decide(&uris, |uri| granted.has(uri));
                 Asked::Open(Open {
                     listen,
                     uris: all,
+                    granted,
                     since: Instant::now(),
                 })
             }

@@ -36,8 +36,8 @@ pub(super) struct Wish {
 #[derive(Debug, Default)]
 pub(super) struct Granted {
     pub(super) lists: Lists,
-    pub(super) uris: HashSet<String>,
-    pub(super) tasks: HashSet<String>,
+    uris: HashSet<Arc<str>>,
+    pub(super) tasks: Vec<Arc<str>>,
 }
 
 /// How far it is.
@@ -61,6 +61,10 @@ pub(super) enum Hearer {
 /// The hearing side of a listen.
 #[derive(Debug)]
 pub(super) struct Hearing {
+    id: u64,
+    /// It shares its stream with other listens.
+    shares_stream: bool,
+    wish: Wish,
     state: watch::Sender<State>,
     hearer: Hearer,
 }
@@ -82,14 +86,16 @@ impl Listen {
         hearer: Hearer,
     ) -> Self {
         let (sender, state) = watch::channel(State::Asked);
+        let (id, revision) = (means.ids.next(), connection.peer.revision);
         let hearing = Arc::new(Hearing {
+            id,
+            shares_stream: !connection.link.cancels_by_closing(revision),
+            wish: wish.clone(),
             state: sender,
             hearer,
         });
         let wanted = wish.to_object();
-        let revision = connection.peer.revision;
         let members = [("notifications", Edit::Put(wanted.bytes()))];
-        let id = means.ids.next();
         let outgoing = Outgoing {
             id,
             revision,
@@ -140,8 +146,7 @@ async fn carry(
     hearing: Arc<Hearing>,
     end: CancellationToken,
 ) {
-    let (id, revision) = (outgoing.id, outgoing.revision);
-    let by_closing = connection.link.cancels_by_closing(revision);
+    let (id, revision, by_closing) = (outgoing.id, outgoing.revision, !hearing.shares_stream);
     let told_to_end = async {
         end.cancelled().await;
         if by_closing {
@@ -159,26 +164,18 @@ async fn carry(
         }
         _ = connection.link.lost() => None,
     };
-    hearing.state.send_replace(State::Ended(answer));
+    hearing.end(answer);
 }
 
 impl Hearing {
     /// Takes what a server says on this subscription.
     pub(super) fn hear(&self, said: &Envelope) {
         if said.method == "notifications/subscriptions/acknowledged" {
-            let granted = Granted::read(&said.params);
-            self.state.send_if_modified(|state| {
-                let is_first = matches!(state, State::Asked);
-                if is_first {
-                    *state = State::Granted(Arc::new(granted));
-                }
-                is_first
-            });
-            return;
+            return self.acknowledge(&said.params);
         }
         let said = untagged(said);
         match &self.hearer {
-            Hearer::All(news) => drop(news.take(&said)),
+            Hearer::All(news) => news.take_from(self.id, &said),
             Hearer::One(notices, gone) if said.method == "notifications/tasks" => {
                 let Some(task) = said.params.str("taskId") else {
                     return;
@@ -191,6 +188,29 @@ impl Hearing {
             }
             Hearer::One(..) => {}
         }
+    }
+}
+
+impl Hearing {
+    fn acknowledge(&self, params: &Object) {
+        let granted = State::Granted(Arc::new(Granted::read(params, &self.wish)));
+        let is_first = self.state.send_if_modified(|state| {
+            let is_first = matches!(state, State::Asked);
+            if is_first {
+                *state = granted;
+            }
+            is_first
+        });
+        if let (true, Hearer::All(news)) = (is_first, &self.hearer) {
+            news.turn_to(self.id, self.shares_stream);
+        }
+    }
+
+    fn end(&self, error: Option<Error>) {
+        if let Hearer::All(news) = &self.hearer {
+            news.over(self.id);
+        }
+        self.state.send_replace(State::Ended(error));
     }
 }
 
@@ -238,22 +258,34 @@ impl Wish {
 }
 
 impl Granted {
-    /// What an acknowledgment names.
-    fn read(params: &Object) -> Self {
+    /// It will tell of this resource.
+    pub(super) fn has(&self, uri: &str) -> bool {
+        self.uris.contains(uri)
+    }
+
+    /// What an acknowledgment names of what was wished.
+    fn read(params: &Object, wish: &Wish) -> Self {
         let said = params.object("notifications").and_then(Result::ok);
         let Some(said) = said else {
             return Self::default();
         };
         let list = |name: &str| said.get(name) == Some(b"true");
-        let names = |name: &str| said.raw(name).and_then(|names| names.read().ok());
+        let names = |name: &str, wished: &[Arc<str>]| -> Vec<Arc<str>> {
+            let named = said.raw(name).and_then(|named| named.read().ok());
+            let named: HashSet<String> = named.unwrap_or_default();
+            let both = wished.iter().filter(|name| named.contains(&***name));
+            both.cloned().collect()
+        };
         Self {
             lists: Lists {
-                tools: list("toolsListChanged"),
-                prompts: list("promptsListChanged"),
-                resources: list("resourcesListChanged"),
+                tools: wish.lists.tools && list("toolsListChanged"),
+                prompts: wish.lists.prompts && list("promptsListChanged"),
+                resources: wish.lists.resources && list("resourcesListChanged"),
             },
-            uris: names("resourceSubscriptions").unwrap_or_default(),
-            tasks: names("taskIds").unwrap_or_default(),
+            uris: names("resourceSubscriptions", &wish.uris)
+                .into_iter()
+                .collect(),
+            tasks: names("taskIds", &wish.tasks),
         }
     }
 }

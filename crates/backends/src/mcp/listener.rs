@@ -40,11 +40,7 @@ pub(super) async fn listen(
         let hearer = Hearer::One(sender, gone.clone());
         let listen = Listen::begin(connection, means, &wish, &seed.capabilities, hearer);
         if let Ok(Ok(granted)) = timeout(DECIDE_WITHIN, listen.granted()).await {
-            let tasks = filter
-                .tasks
-                .iter()
-                .filter(|id| granted.tasks.contains(&***id));
-            honoured.tasks = tasks.cloned().collect();
+            honoured.tasks.clone_from(&granted.tasks);
             means
                 .tasks
                 .spawn(follow(listen, gone, means.closing.clone()));

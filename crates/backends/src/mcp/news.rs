@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use toolbus_model::{Changes, Notice, Object};
 use toolbus_protocol::Envelope;
 
+use super::overlap::Overlap;
+
 /// Notices that wait for a listener. One that reads has none waiting; one that does not is let go.
 const QUEUE: usize = 256;
 
@@ -25,6 +27,7 @@ pub(super) struct News {
     /// Rung when the lists are to be read again.
     relist: Notify,
     table: Mutex<Table>,
+    overlap: Mutex<Overlap>,
     /// Rung when something else is wanted than before.
     wanted: Notify,
     /// Counts decisions of the server's.
@@ -100,6 +103,23 @@ impl News {
         true
     }
 
+    /// [`News::take`] for what is said on a listen for everybody, by the id of the listen.
+    pub(super) fn take_from(&self, listen: u64, said: &Envelope) {
+        if self.overlap().admits(listen, said) {
+            self.take(said);
+        }
+    }
+
+    /// A listen for everybody is there, and takes the place of the one before.
+    pub(super) fn turn_to(&self, listen: u64, shares_stream: bool) {
+        self.overlap().turn_to(listen, shares_stream);
+    }
+
+    /// A listen has ended.
+    pub(super) fn over(&self, listen: u64) {
+        self.overlap().end(listen);
+    }
+
     fn count(&self, list: impl FnOnce(&mut Changes) -> &mut u64) {
         *list(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner)) += 1;
         self.relist.notify_one();
@@ -168,6 +188,9 @@ impl News {
 
     /// What the server said when it was asked for these resources.
     pub(super) fn decide(&self, asked: &[Arc<str>], honours: impl Fn(&str) -> bool) {
+        if asked.is_empty() {
+            return;
+        }
         let mut table = self.table();
         for uri in asked {
             table.decide(uri, honours(uri));
@@ -196,6 +219,10 @@ impl News {
                 Standing::Open | Standing::Refused => Standing::Open,
             };
         }
+    }
+
+    fn overlap(&self) -> MutexGuard<'_, Overlap> {
+        self.overlap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

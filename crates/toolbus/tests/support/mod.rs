@@ -6,6 +6,8 @@
 )]
 
 pub mod events;
+pub mod listener;
+pub mod script;
 pub mod upstream;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use super::testkit;
+use super::{Gateway, testkit};
 
 /// Which eras a server knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Era {
 }
 
 impl Era {
+    pub const ALL: [Self; 3] = [Self::Modern, Self::Legacy, Self::Both];
+
     /// The name on the fixture's command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,8 +36,13 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a server on a free port.
     pub fn start(era: Era) -> Self {
+        Self::start_at(0, era)
+    }
+
+    /// Starts a server on this port.
+    pub fn start_at(port: u16, era: Era) -> Self {
         let mut child = Command::new(testkit("fixture"))
-            .args(["http", "--era", era.name()])
+            .args(["http", "--port", &port.to_string(), "--era", era.name()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -51,6 +58,17 @@ impl Upstream {
         &self.url
     }
 
+    /// A gateway in front of it.
+    pub fn gateway(&self) -> Gateway {
+        Gateway::start(&format!("[servers.fx.http]\nurl = \"{}\"\n", self.url))
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     pub fn address(&self) -> SocketAddr {
         let place = self.url.trim_start_matches("http://").split('/').next();
         let address = place.and_then(|place| place.parse().ok());
@@ -60,7 +78,6 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

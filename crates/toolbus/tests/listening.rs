@@ -1,0 +1,232 @@
+//! Changes at servers of both eras and transports reach those who listen, in time, and nobody else.
+
+mod support;
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::listener::Listener;
+use support::script::{Asked, Script, answer, begin_events, event, older, result};
+use support::upstream::{Era, Upstream};
+use support::{Gateway, PATIENCE, wait_for};
+
+const UPDATED: &str = "notifications/resources/updated";
+const TOOLS: &str = "notifications/tools/list_changed";
+const PROMPTS: &str = "notifications/prompts/list_changed";
+const RESOURCES: &str = "notifications/resources/list_changed";
+
+const WATCHED: &str = "test://watched-resource";
+const OTHER: &str = "test://static-text";
+
+/// How long a client may wait for a resource, and for a list: the conformance suite gives them no more.
+const IN_TIME: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1_500));
+
+fn on_stdio(era: Era) -> Gateway {
+    Gateway::start(&Gateway::server("fx", "fixture", &["stdio", "--era", era.name()]))
+}
+
+fn everything(uris: &[&str]) -> Value {
+    json!({
+        "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true,
+        "resourceSubscriptions": uris,
+    })
+}
+
+fn call(gateway: &Gateway, tool: &str, arguments: Value) {
+    let answer = gateway.call(tool, arguments).json();
+    assert!(answer["result"]["content"].is_array(), "{tool}: {answer}");
+}
+
+fn touch(gateway: &Gateway, uri: &str) {
+    call(gateway, "test_touch_resource", json!({ "uri": uri }));
+}
+
+fn has_dynamic_tool(gateway: &Gateway) -> bool {
+    let tools = gateway.modern("/mcp", "tools/list", json!({})).text();
+    tools.contains("test_dynamic_tool")
+}
+
+/// What every server is to do.
+fn changes_are_told(gateway: &Gateway, which: &str) {
+    let listener = Listener::open(gateway, everything(&[WATCHED]));
+    assert_eq!(listener.honoured, everything(&[WATCHED]), "{which}");
+    touch(gateway, OTHER);
+    touch(gateway, WATCHED);
+    let notice = listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    let tag = &notice["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+    assert_eq!(tag, &json!(1), "{which}: our caller's own id");
+    call(gateway, "test_trigger_tool_change", json!({}));
+    listener.expect(TOOLS, None, IN_TIME.1);
+    assert!(
+        has_dynamic_tool(gateway),
+        "{which}: told when it can be seen"
+    );
+    call(gateway, "test_trigger_prompt_change", json!({}));
+    listener.expect(PROMPTS, None, IN_TIME.1);
+    call(gateway, "test_trigger_resource_change", json!({}));
+    listener.expect(RESOURCES, None, IN_TIME.1);
+    let rest = listener.all(Duration::from_millis(500));
+    assert!(rest.is_empty(), "{which}: {rest:?}");
+}
+
+/// A listener more or less changes nothing for the others.
+fn listeners_come_and_go(gateway: &Gateway, which: &str) {
+    let first = Listener::open(gateway, json!({"resourceSubscriptions": [WATCHED]}));
+    let second = Listener::open(gateway, json!({"resourceSubscriptions": [WATCHED, OTHER]}));
+    assert_eq!(
+        second.honoured,
+        json!({"resourceSubscriptions": [WATCHED, OTHER]})
+    );
+    touch(gateway, WATCHED);
+    first.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    second.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    drop(first);
+    touch(gateway, OTHER);
+    second.expect(UPDATED, Some(OTHER), IN_TIME.0);
+    touch(gateway, WATCHED);
+    second.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    drop(second);
+    let third = Listener::open(gateway, json!({"resourceSubscriptions": [OTHER]}));
+    touch(gateway, OTHER);
+    touch(gateway, WATCHED);
+    third.expect(UPDATED, Some(OTHER), IN_TIME.0);
+    let rest = third.all(Duration::from_millis(500));
+    assert!(rest.is_empty(), "{which}: {rest:?}");
+}
+
+#[test]
+fn changes_at_a_url_are_told_to_listeners() {
+    for era in Era::ALL {
+        let server = Upstream::start(era);
+        let gateway = server.gateway();
+        changes_are_told(&gateway, era.name());
+        listeners_come_and_go(&gateway, era.name());
+    }
+}
+
+#[test]
+fn changes_at_a_child_are_told_to_listeners() {
+    for era in Era::ALL {
+        let gateway = on_stdio(era);
+        changes_are_told(&gateway, era.name());
+        listeners_come_and_go(&gateway, era.name());
+    }
+}
+
+/// A modern server that tells of `x:a` alone, and only if it says that it tells of any.
+fn acknowledges_one(asked: &Asked, stream: &mut TcpStream, capabilities: &Value) {
+    match asked.rpc() {
+        "server/discover" => {
+            let versions = ["2026-07-28"];
+            let said = json!({"supportedVersions": versions, "capabilities": capabilities});
+            result(stream, asked, said);
+        }
+        "subscriptions/listen" => {
+            let tag = json!({"io.modelcontextprotocol/subscriptionId": asked.id()});
+            let granted = json!({"resourceSubscriptions": ["x:a"]});
+            let said = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                "params": {"_meta": tag, "notifications": granted}});
+            begin_events(stream);
+            event(stream, &said);
+            std::thread::sleep(PATIENCE);
+        }
+        _ => assert!(older(asked, stream, json!({})), "{asked:?}"),
+    }
+}
+
+#[test]
+fn what_a_server_does_not_tell_of_is_not_promised() {
+    let wanted = json!({"resourceSubscriptions": ["x:a", "x:b"]});
+    let (one, none) = (json!({"resourceSubscriptions": ["x:a"]}), json!({}));
+    let (silent, telling) = (
+        json!({"resources": {}}),
+        json!({"resources": {"subscribe": true}}),
+    );
+    for (capabilities, honoured) in [(&telling, &one), (&silent, &none)] {
+        let said = capabilities.clone();
+        let script = Script::start(move |asked, stream| acknowledges_one(asked, stream, &said));
+        let listener = Listener::open(&script.gateway(), wanted.clone());
+        assert_eq!(&listener.honoured, honoured, "modern, {capabilities}");
+    }
+    for (capabilities, honoured) in [(&telling, &one), (&silent, &none)] {
+        let said = capabilities.clone();
+        let script = Script::start(move |asked, stream| match asked.rpc() {
+            "resources/subscribe" if asked.body["params"]["uri"] == "x:a" => {
+                result(stream, asked, json!({}));
+            }
+            "resources/subscribe" => {
+                let error = json!({"code": -32002, "message": "no such resource"});
+                let body = json!({"jsonrpc": "2.0", "id": asked.id(), "error": error});
+                let headers = "content-type: application/json\r\n";
+                answer(stream, "200 OK", headers, &body.to_string());
+            }
+            _ if older(asked, stream, said.clone()) => {}
+            _ => answer(stream, "405 Method Not Allowed", "", ""),
+        });
+        let gateway = script.gateway();
+        let listener = Listener::open(&gateway, wanted.clone());
+        assert_eq!(&listener.honoured, honoured, "legacy, {capabilities}");
+        drop(listener);
+        let ended = |script: &Script| {
+            let asked = script.asked();
+            let of = |method: &str| asked.iter().filter(|a| a.rpc() == method).count();
+            of("resources/unsubscribe") == honoured.as_object().map_or(0, serde_json::Map::len)
+        };
+        wait_for("nothing is subscribed any more", || ended(&script));
+    }
+}
+
+#[test]
+fn a_server_at_a_url_that_restarts_is_listened_to_again() {
+    for era in Era::ALL {
+        let mut server = Upstream::start(era);
+        let gateway = server.gateway();
+        let listener = Listener::open(&gateway, everything(&[WATCHED]));
+        let port = server.address().port();
+        server.kill();
+        let _again = Upstream::start_at(port, era);
+        // What changed while it was away nobody can tell, so that it is told as changed.
+        listener.expect(UPDATED, Some(WATCHED), PATIENCE);
+        touch(&gateway, WATCHED);
+        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        call(&gateway, "test_trigger_tool_change", json!({}));
+        listener.expect(TOOLS, None, IN_TIME.1);
+    }
+}
+
+#[test]
+fn a_child_that_restarts_is_listened_to_again() {
+    for era in Era::ALL {
+        let gateway = on_stdio(era);
+        let listener = Listener::open(&gateway, everything(&[WATCHED]));
+        let fixture = support::descendants(gateway.child.id())
+            .into_iter()
+            .find(|pid| {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+                name.is_ok_and(|name| name.trim() == "fixture")
+            });
+        let pid = fixture.expect("a fixture runs").to_string();
+        let killed = std::process::Command::new("kill")
+            .args(["-KILL", &pid])
+            .status();
+        assert!(killed.is_ok_and(|status| status.success()));
+        listener.expect(UPDATED, Some(WATCHED), PATIENCE);
+        touch(&gateway, WATCHED);
+        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        call(&gateway, "test_trigger_tool_change", json!({}));
+        listener.expect(TOOLS, None, IN_TIME.1);
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_is_noticed_without_a_call() {
+    for era in [Era::Modern, Era::Legacy] {
+        let mut server = Upstream::start(era);
+        let gateway = server.gateway();
+        server.kill();
+        wait_for("its end is noticed", || {
+            gateway.log().contains("cannot be used")
+        });
+    }
+}
