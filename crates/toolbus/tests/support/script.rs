@@ -64,11 +64,13 @@ impl Script {
         Self { address, asked }
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub fn gateway(&self) -> Gateway {
-        let address = self.address;
-        Gateway::start(&format!(
-            "[servers.fx.http]\nurl = \"http://{address}/mcp\"\n"
-        ))
+        let url = self.url();
+        Gateway::start(&format!("[servers.fx.http]\nurl = \"{url}/mcp\"\n"))
     }
 
     /// The requests so far.

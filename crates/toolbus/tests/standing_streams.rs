@@ -1,0 +1,294 @@
+//! The stream of an older session that belongs to no request: what comes on it, and what its end means.
+
+mod support;
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::listener::Listener;
+use support::script::{
+    Asked, Script, answer, begin_events, end_events, event, older, result, send,
+};
+use support::{PATIENCE, wait_for};
+
+const TOOLS: &str = "notifications/tools/list_changed";
+
+fn changing() -> Value {
+    json!({"tools": {"listChanged": true}, "resources": {"subscribe": true, "listChanged": true}})
+}
+
+fn notice(method: &str, params: Value) -> Value {
+    json!({"jsonrpc": "2.0", "method": method, "params": params})
+}
+
+/// How often a method was asked for.
+fn count(script: &Script, rpc: &str) -> usize {
+    script.asked().iter().filter(|a| a.rpc() == rpc).count()
+}
+
+fn gets(script: &Script) -> Vec<Asked> {
+    let asked = script.asked().into_iter();
+    asked.filter(|a| a.method == "GET").collect()
+}
+
+#[test]
+fn a_request_without_a_call_is_refused_and_a_ping_is_answered() {
+    let script = Script::start(|asked, stream| {
+        if older(asked, stream, changing()) {
+            return;
+        }
+        match asked.method.as_str() {
+            "GET" => {
+                begin_events(stream);
+                let ask = |id, method| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}});
+                event(stream, &ask("p", "ping"));
+                event(stream, &ask("r", "roots/list"));
+                std::thread::sleep(PATIENCE);
+            }
+            _ => answer(stream, "202 Accepted", "", ""),
+        }
+    });
+    let _gateway = script.gateway();
+    let replies = || -> Vec<Value> {
+        let asked = script.asked().into_iter().map(|a| a.body);
+        asked
+            .filter(|body| body.get("id").is_some() && body.get("method").is_none())
+            .collect()
+    };
+    wait_for("both are answered", || replies().len() == 2);
+    let replies = replies();
+    assert_eq!(
+        replies[0],
+        json!({"jsonrpc": "2.0", "id": "p", "result": {}})
+    );
+    assert_eq!(
+        (&replies[1]["id"], &replies[1]["error"]["code"]),
+        (&json!("r"), &json!(-32601))
+    );
+}
+
+/// A session's stream, and its call.
+#[derive(Default)]
+struct Desk {
+    stream: Mutex<Option<TcpStream>>,
+    answered: Mutex<Option<Value>>,
+}
+
+#[test]
+fn a_question_on_the_stream_belongs_to_the_only_call() {
+    let (desk, sessions) = (Arc::new(Desk::default()), AtomicUsize::new(0));
+    let script = Script::start(
+        move |asked, stream| match (asked.method.as_str(), asked.rpc()) {
+            ("POST", "initialize") => {
+                let session = sessions.fetch_add(1, Ordering::SeqCst);
+                let body = json!({"jsonrpc": "2.0", "id": asked.id(), "result": {
+                    "protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "script", "version": "1"},
+                }});
+                let headers =
+                    format!("content-type: application/json\r\nmcp-session-id: s{session}\r\n");
+                answer(stream, "200 OK", &headers, &body.to_string());
+            }
+            ("GET", _) => {
+                begin_events(stream);
+                if asked.header("mcp-session-id") == Some("s1") {
+                    let again = stream.try_clone().expect("a second handle");
+                    *desk.stream.lock().expect("no panic") = Some(again);
+                }
+                std::thread::sleep(PATIENCE);
+            }
+            ("POST", "tools/call") => {
+                let question = json!({"jsonrpc": "2.0", "id": 77, "method": "elicitation/create",
+                "params": {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}}});
+                wait_for("the stream is there", || {
+                    desk.stream.lock().expect("no panic").is_some()
+                });
+                let mut own = desk
+                    .stream
+                    .lock()
+                    .expect("no panic")
+                    .take()
+                    .expect("a stream");
+                event(&mut own, &question);
+                wait_for("it is answered", || {
+                    desk.answered.lock().expect("no panic").is_some()
+                });
+                let said = desk
+                    .answered
+                    .lock()
+                    .expect("no panic")
+                    .take()
+                    .unwrap_or_default();
+                result(
+                    stream,
+                    asked,
+                    json!({"content": [{"type": "text", "text": said.to_string()}]}),
+                );
+            }
+            ("POST", "") => {
+                *desk.answered.lock().expect("no panic") = Some(asked.body["result"].clone());
+                answer(stream, "202 Accepted", "", "");
+            }
+            _ => assert!(older(asked, stream, json!({})), "{asked:?}"),
+        },
+    );
+    let gateway = script.gateway();
+    let meta = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
+    let call = |more: Value| {
+        let mut params = json!({"name": "work", "arguments": {}, "_meta": meta});
+        params
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
+        gateway.modern("/mcp", "tools/call", params).json()["result"].clone()
+    };
+    let asks = call(json!({}));
+    assert_eq!(asks["resultType"], "input_required", "{asks}");
+    let questions = asks["inputRequests"].as_object().expect("questions");
+    let (key, question) = questions.iter().next().expect("one question");
+    assert_eq!(question["params"]["message"], "who?");
+    let answer = json!({"action": "accept", "content": {"name": "me"}});
+    let done = call(json!({"requestState": asks["requestState"], "inputResponses": {key: answer}}));
+    let text = done["content"][0]["text"].as_str().unwrap_or_default();
+    assert_eq!(
+        serde_json::from_str::<Value>(text).expect("JSON"),
+        answer,
+        "{done}"
+    );
+}
+
+#[test]
+fn a_stream_that_ends_is_opened_again_where_it_was() {
+    let script = Script::start(|asked, stream| {
+        if asked.method != "GET" {
+            if asked.rpc() == "resources/subscribe" {
+                return result(stream, asked, json!({}));
+            }
+            return assert!(older(asked, stream, changing()), "{asked:?}");
+        }
+        begin_events(stream);
+        match asked.header("last-event-id") {
+            None => {
+                send(stream, "id: g1\nretry: 500\ndata:\n\n");
+                // Long enough to be listened to.
+                std::thread::sleep(Duration::from_secs(1));
+                end_events(stream);
+            }
+            Some(_) => {
+                event(
+                    stream,
+                    &notice("notifications/resources/updated", json!({"uri": "x:a"})),
+                );
+                event(stream, &notice(TOOLS, json!({})));
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    });
+    let gateway = script.gateway();
+    let wanted = json!({"toolsListChanged": true, "resourceSubscriptions": ["x:a"]});
+    let listener = Listener::open(&gateway, wanted);
+    listener.expect("notifications/resources/updated", Some("x:a"), PATIENCE);
+    listener.expect(TOOLS, None, PATIENCE);
+    let places: Vec<_> = gets(&script)
+        .iter()
+        .map(|get| get.header("last-event-id").map(str::to_owned))
+        .collect();
+    assert_eq!(places, [None, Some("g1".to_owned())]);
+}
+
+#[test]
+fn what_may_have_been_missed_is_told_as_changed() {
+    let first = AtomicUsize::new(0);
+    let script = Script::start(move |asked, stream| {
+        if asked.method != "GET" {
+            if asked.rpc() == "resources/subscribe" {
+                return result(stream, asked, json!({}));
+            }
+            return assert!(older(asked, stream, changing()), "{asked:?}");
+        }
+        begin_events(stream);
+        // No id: nobody can say where the stream was.
+        let seconds = if first.fetch_add(1, Ordering::SeqCst) == 0 {
+            1
+        } else {
+            20
+        };
+        std::thread::sleep(Duration::from_secs(seconds));
+    });
+    let gateway = script.gateway();
+    let listener = Listener::open(&gateway, json!({"resourceSubscriptions": ["x:a"]}));
+    listener.expect("notifications/resources/updated", Some("x:a"), PATIENCE);
+    wait_for("the lists are read again", || {
+        count(&script, "tools/list") >= 2
+    });
+    assert_eq!(gets(&script).len(), 2);
+}
+
+#[test]
+fn a_server_without_such_a_stream_is_not_asked_for_it_again() {
+    let script = Script::start(|asked, stream| {
+        if !older(asked, stream, changing()) {
+            answer(stream, "405 Method Not Allowed", "", "");
+        }
+    });
+    let gateway = script.gateway();
+    wait_for("it was asked", || gets(&script).len() == 1);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(gets(&script).len(), 1);
+    assert_eq!(
+        gateway.call("echo", json!({})).json()["error"]["code"],
+        -32602
+    );
+}
+
+#[test]
+fn a_session_that_is_lost_there_is_opened_anew() {
+    let script = Script::start(|asked, stream| {
+        if older(asked, stream, changing()) {
+            return;
+        }
+        let is_first = asked.method == "GET" && asked.header("last-event-id").is_none();
+        if is_first {
+            begin_events(stream);
+            send(stream, "id: g1\nretry: 500\ndata:\n\n");
+            return end_events(stream);
+        }
+        answer(stream, "404 Not Found", "", "");
+    });
+    let _gateway = script.gateway();
+    wait_for("there is another session", || {
+        count(&script, "initialize") >= 2
+    });
+}
+
+#[test]
+fn a_flood_of_changes_is_read_a_few_times() {
+    let script = Script::start(|asked, stream| {
+        if older(asked, stream, changing()) {
+            return;
+        }
+        begin_events(stream);
+        let until = std::time::Instant::now() + Duration::from_secs(2);
+        while std::time::Instant::now() < until {
+            for _ in 0..100 {
+                event(stream, &notice(TOOLS, json!({})));
+                event(
+                    stream,
+                    &notice("notifications/resources/updated", json!({"uri": "x:a"})),
+                );
+            }
+        }
+        std::thread::sleep(PATIENCE);
+    });
+    let gateway = script.gateway();
+    let listener = Listener::open(&gateway, json!({"toolsListChanged": true}));
+    listener.expect(TOOLS, None, PATIENCE);
+    std::thread::sleep(Duration::from_secs(3));
+    let read = count(&script, "tools/list");
+    assert!((2..=15).contains(&read), "read {read} times");
+    let told = listener.all(Duration::from_millis(500)).len();
+    assert!(told <= read, "told {told} times");
+}
