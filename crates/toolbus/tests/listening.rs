@@ -23,7 +23,11 @@ const OTHER: &str = "test://static-text";
 const IN_TIME: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1_500));
 
 fn on_stdio(era: Era) -> Gateway {
-    Gateway::start(&Gateway::server("fx", "fixture", &["stdio", "--era", era.name()]))
+    Gateway::start(&Gateway::server(
+        "fx",
+        "fixture",
+        &["stdio", "--era", era.name()],
+    ))
 }
 
 fn everything(uris: &[&str]) -> Value {
