@@ -86,7 +86,7 @@ fn the_rest_of_a_stream_is_fetched_when_its_server_wants_it() {
         assert!(places[0].0.at - calls[0].at >= Duration::from_millis(700));
         assert!(places[1].0.at - places[0].0.at >= Duration::from_millis(500));
         for (get, _) in places {
-            assert_eq!(get.header("mcp-session-id"), Some("s1"));
+            assert_eq!(get.header("mcp-session-id"), Some("base"));
             assert_eq!(get.header("mcp-protocol-version"), Some("2025-11-25"));
         }
     }

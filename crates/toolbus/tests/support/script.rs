@@ -31,6 +31,15 @@ impl Asked {
         self.body["method"].as_str().unwrap_or_default()
     }
 
+    /// It belongs to the session that serves everybody, or opens it. Others are opened beside it, for clients that can be
+    /// asked.
+    pub fn is_base(&self) -> bool {
+        match self.rpc() {
+            "initialize" => self.body["params"]["capabilities"] == json!({}),
+            _ => self.header("mcp-session-id") == Some(BASE),
+        }
+    }
+
     pub fn id(&self) -> &Value {
         &self.body["id"]
     }
@@ -152,6 +161,12 @@ pub fn end_events(stream: &mut TcpStream) {
     let _ = stream.write_all(b"0\r\n\r\n");
 }
 
+/// The session that serves everybody.
+const BASE: &str = "base";
+
+/// The session of a caller who can be asked something, though not everything.
+pub const OWN: &str = "own";
+
 /// Answers what every older server is asked: false where it was something else.
 pub fn older(asked: &Asked, stream: &mut TcpStream, capabilities: Value) -> bool {
     match (asked.method.as_str(), asked.rpc()) {
@@ -160,8 +175,14 @@ pub fn older(asked: &Asked, stream: &mut TcpStream, capabilities: Value) -> bool
                 "protocolVersion": "2025-11-25", "capabilities": capabilities,
                 "serverInfo": {"name": "script", "version": "1"},
             }});
-            let headers = "content-type: application/json\r\nmcp-session-id: s1\r\n";
-            answer(stream, "200 OK", headers, &body.to_string());
+            let session = match &asked.body["params"]["capabilities"] {
+                capabilities if *capabilities == json!({}) => BASE,
+                capabilities if capabilities.get("sampling").is_some() => "everything",
+                _ => OWN,
+            };
+            let headers =
+                format!("content-type: application/json\r\nmcp-session-id: {session}\r\n");
+            answer(stream, "200 OK", &headers, &body.to_string());
         }
         ("POST", "server/discover") => {
             answer(stream, "400 Bad Request", "", "what?");
