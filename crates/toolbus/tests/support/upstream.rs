@@ -34,8 +34,14 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a server on a free port.
     pub fn start(era: Era) -> Self {
+        Self::start_with(era, &[])
+    }
+
+    /// [`Upstream::start`] with further arguments.
+    pub fn start_with(era: Era, arguments: &[&str]) -> Self {
         let mut child = Command::new(testkit("fixture"))
             .args(["http", "--era", era.name()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
