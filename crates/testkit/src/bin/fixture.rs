@@ -2,13 +2,15 @@
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
-use toolbus_testkit::fixture::{Era, Fixture, Options, Running, serve_stdio};
+use toolbus_testkit::fixture::{Era, Fixture, Options, Running, Verbatim, serve_stdio};
 
-const USAGE: &str = "usage: fixture http [--port N] [--era both|modern|legacy] [--page-size N]
-       fixture stdio [--era both|modern|legacy] [--page-size N]";
+const USAGE: &str =
+    "usage: fixture http [--port N] [--era both|modern|legacy] [--page-size N] [--verbatim FILE]
+       fixture stdio [--era both|modern|legacy] [--page-size N] [--verbatim FILE]";
 
 enum Mode {
     Http { port: u16 },
@@ -66,10 +68,22 @@ fn read_arguments(arguments: &[String]) -> Option<(Mode, Options)> {
             ("--port", Mode::Http { port }) => *port = value.parse().ok()?,
             ("--page-size", _) => options.page_size = Some(value.parse::<NonZeroUsize>().ok()?),
             ("--era", _) => options.era = read_era(value)?,
+            ("--verbatim", _) => options.verbatim = Some(read_verbatim(value)?),
             _ => return None,
         }
     }
     Some((mode, options))
+}
+
+/// Reads the file, which then lives as long as the program.
+fn read_verbatim(path: &str) -> Option<&'static Verbatim> {
+    match Verbatim::read(Path::new(path)) {
+        Ok(verbatim) => Some(Box::leak(Box::new(verbatim))),
+        Err(error) => {
+            complain(&format!("fixture: {path}: {error}"));
+            None
+        }
+    }
 }
 
 fn read_era(name: &str) -> Option<Era> {

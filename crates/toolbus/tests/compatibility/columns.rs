@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::peer::{Client, Revision, Way};
@@ -97,15 +98,15 @@ impl Place {
         }
     }
 
-    /// A new client of this column, which can do whatever its revision allows.
-    pub(crate) fn client(&self) -> Result<Client, String> {
+    /// A new client of this column, which declares these capabilities.
+    pub(crate) fn client(&self, capabilities: Value) -> Result<Client, String> {
         let revision = self.column.client;
         let way = match &self.gateway {
             Some(gateway) if revision == Revision::V2024_11_05 => Way::Sse(gateway.address),
             Some(gateway) => Way::Http(gateway.address, "/mcp".to_owned()),
             None => self.on_stdio(),
         };
-        Client::connect(way, revision, revision.capabilities())
+        Client::connect(way, revision, capabilities)
     }
 
     fn on_stdio(&self) -> Way {

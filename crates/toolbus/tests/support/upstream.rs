@@ -36,13 +36,19 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a server on a free port.
     pub fn start(era: Era) -> Self {
-        Self::start_at(0, era)
+        Self::start_with(era, &[])
     }
 
     /// Starts a server on this port.
     pub fn start_at(port: u16, era: Era) -> Self {
+        Self::start_with(era, &["--port", &port.to_string()])
+    }
+
+    /// [`Upstream::start`] with further arguments.
+    pub fn start_with(era: Era, arguments: &[&str]) -> Self {
         let mut child = Command::new(testkit("fixture"))
-            .args(["http", "--port", &port.to_string(), "--era", era.name()])
+            .args(["http", "--era", era.name()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -7,7 +7,7 @@ use crate::peer::Client;
 use crate::support::upstream::Era;
 
 /// What is written where a revision does not know a question: the client hears why its call failed.
-const REFUSED: Got = Got::Instead("not in this revision: the call fails and says so");
+const REFUSED: Got = Got::Instead("the call fails and says why");
 
 /// Calls a tool that asks what this client cannot declare: an error, or a failed result, that names the capability.
 fn refused(client: &mut Client, tool: &str, arguments: Value) -> Result<Got, String> {
@@ -70,6 +70,32 @@ pub(super) fn page(client: &mut Client, server: Era) -> Result<Got, String> {
             format!("{done} after {asked}")
         })?;
     }
+    Ok(Got::All)
+}
+
+/// 2025-11-25 has an error for this, and the client calls again; 2026-07-28 asks like for any other page.
+pub(super) fn page_first(client: &mut Client, server: Era) -> Result<Got, String> {
+    let tool = "test_elicitation_url_required";
+    if !client.revision().has_pages() {
+        return refused(client, tool, json!({}));
+    }
+    client.questions();
+    let mut outcome = client.ask("tools/call", json!({ "name": tool }))?;
+    if !client.revision().is_modern() && server == Era::Legacy {
+        let error = outcome.err().unwrap_or_default();
+        let page = &error["data"]["elicitations"][0];
+        holds(error["code"] == -32042 && page["url"].is_string(), || {
+            format!("not the error with the page, but {error}")
+        })?;
+        outcome = client.ask("tools/call", json!({ "name": tool }))?;
+    } else {
+        let asked = question(client, "elicitation/create")?;
+        holds(asked["url"] == "https://example.com/confirm", || {
+            format!("{asked}")
+        })?;
+    }
+    let said = |result: &Value| result["content"][0]["text"] == "The page was opened";
+    holds(outcome.as_ref().is_ok_and(said), || format!("{outcome:?}"))?;
     Ok(Got::All)
 }
 

@@ -172,12 +172,19 @@ pub(super) fn completion(client: &mut Client, _: Era) -> Result<Got, String> {
     Ok(Got::All)
 }
 
+/// A method of no revision reaches the one server that there is.
+pub(super) fn extension(client: &mut Client, _: Era) -> Result<Got, String> {
+    let result = client.get("toolbus-test/echo", json!({ "word": "x" }))?;
+    holds(result["echo"]["word"] == "x", || format!("{result}"))?;
+    Ok(Got::All)
+}
+
 /// The client's own rules see to it that every result has the hints of its revision, or none.
 pub(super) fn cache_hints(client: &mut Client, server: Era) -> Result<Got, String> {
     client.get("tools/list", json!({}))?;
     let read = client.get("resources/read", json!({ "uri": "test://static-text" }))?;
     if !client.revision().is_modern() {
-        return Ok(Got::Instead("not in this revision: left out"));
+        return Ok(Got::Instead("left out"));
     }
     client.get("server/discover", json!({}))?;
     if server == Era::Legacy {

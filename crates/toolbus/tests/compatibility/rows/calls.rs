@@ -97,7 +97,7 @@ pub(super) fn resumption(client: &mut Client, server: Era) -> Result<Got, String
     match (server, client.resumptions() > before) {
         (Era::Modern, _) => Ok(Got::Instead("not in the server's revision")),
         (_, true) => Ok(Got::All),
-        (_, false) => Ok(Got::Instead("the gateway comes back for the answer")),
+        (_, false) => Ok(Got::Instead("answered in one piece")),
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// The two eras do this in ways of their own, so that one has to be turned into the other.
     pub(crate) differs: bool,
+    /// Done by a client that declares nothing: on stdio an older server is a process of its own for each set of
+    /// capabilities, and tells what happens in the one without any.
+    pub(crate) plain: bool,
     /// Does it. An error is what was lost without a word.
     pub(crate) run: fn(&mut Client, Era) -> Result<Got, String>,
 }
@@ -42,6 +45,7 @@ const fn alike(name: &'static str, run: fn(&mut Client, Era) -> Result<Got, Stri
     Row {
         name,
         differs: false,
+        plain: false,
         run,
     }
 }
@@ -50,6 +54,16 @@ const fn differs(name: &'static str, run: fn(&mut Client, Era) -> Result<Got, St
     Row {
         name,
         differs: true,
+        plain: false,
+        run,
+    }
+}
+
+const fn plain(name: &'static str, run: fn(&mut Client, Era) -> Result<Got, String>) -> Row {
+    Row {
+        name,
+        differs: true,
+        plain: true,
         run,
     }
 }
@@ -64,16 +78,18 @@ pub(crate) const ROWS: &[Row] = &[
     differs("an unknown resource", basics::unknown_resource),
     alike("resource templates", basics::templates),
     alike("completion", basics::completion),
+    alike("a method of an extension", basics::extension),
     differs("cache hints", basics::cache_hints),
     alike("progress", calls::progress),
     differs("logging at a level", calls::logging),
     differs("elicitation by a form", asking::form),
     differs("elicitation by a URL", asking::page),
+    differs("a page that must be opened first", asking::page_first),
     differs("sampling", asking::sampling),
     differs("roots", asking::roots),
     differs("several questions in one call", asking::several),
-    differs("subscription to a resource", news::resource),
-    differs("changes of lists", news::lists),
+    plain("subscription to a resource", news::resource),
+    plain("changes of lists", news::lists),
     differs("cancellation reaches the server", calls::cancellation),
     differs("a stream that breaks off", calls::resumption),
     alike("ping by the client", calls::ping),

@@ -6,6 +6,7 @@
 )]
 
 pub mod http;
+pub mod raw;
 pub mod revision;
 pub mod shape;
 #[cfg(test)]

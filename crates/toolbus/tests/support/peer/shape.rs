@@ -157,14 +157,15 @@ fn form(params: &Value) -> Result<(), String> {
     )
 }
 
-/// 2025-11-25 names the page, so that the server can say when it is done; 2026-07-28 has no such name.
+/// 2025-11-25 names the page, so that the server can say when it is done. 2026-07-28 has no such name; one that an older
+/// server gave is an unknown member there.
 fn page(revision: Revision, params: &Value) -> Result<(), String> {
     let is_text = |key: &str| params[key].is_string();
     holds(is_text("message") && is_text("url"), || {
         "no message and url".to_owned()
     })?;
-    holds(is_text("elicitationId") != revision.is_modern(), || {
-        "elicitationId belongs to 2025-11-25, and is required there".to_owned()
+    holds(is_text("elicitationId") || revision.is_modern(), || {
+        "elicitationId is required at 2025-11-25".to_owned()
     })
 }
 

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::http::{self, Event, Reply};
+use super::raw::by_key;
 use super::revision::Revision;
 
 /// Messages that wait to be looked at; a reader that finds no room waits.
@@ -233,19 +232,22 @@ impl Streamable {
 impl Endpoint {
     /// The bytes of a POST, with the headers that belong to this message.
     fn post(&self, text: &str) -> Vec<u8> {
-        let message: Value = serde_json::from_str(text).unwrap_or_default();
-        let method = message["method"].as_str().unwrap_or_default();
-        let params = &message["params"];
+        // Nothing more of it is parsed: it may hold what does not fit into a tree of values.
+        let message = by_key(text);
+        let word = |text: &String| serde_json::from_str::<String>(text).ok();
+        let method = message.get("method").and_then(word).unwrap_or_default();
+        let params = message.get("params").map(|params| by_key(params));
+        let params = params.unwrap_or_default();
         let name = ["name", "uri", "taskId"];
-        let name = name.iter().find_map(|key| params[*key].as_str());
+        let name = name.iter().find_map(|key| params.get(*key).and_then(word));
         let mut headers = vec![
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
         headers.extend(self.of_session());
         if self.revision.is_modern() {
-            headers.push(("mcp-method", method));
-            headers.extend(name.map(|name| ("mcp-name", name)));
+            headers.push(("mcp-method", &method));
+            headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
         }
         http::request("POST", &self.path, &headers, text.as_bytes())
     }
@@ -406,7 +408,9 @@ impl Sse {
 impl Stdin {
     fn line(&mut self, text: &str) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("stdin is closed")?;
-        writeln!(input, "{text}").map_err(said)?;
+        // A line end may stand between the tokens of a message, but not where a line is a message.
+        let line = text.replace(['\n', '\r'], " ");
+        writeln!(input, "{line}").map_err(said)?;
         input.flush().map_err(said)
     }
 }

@@ -102,10 +102,6 @@ fn questions() {
         ask(V2025_11_25, "elicitation/create", &page),
         "elicitationId",
     );
-    bad(
-        ask(V2026_07_28, "elicitation/create", &named),
-        "elicitationId",
-    );
     bad(ask(V2026_07_28, "ping", &json!({})), "no question");
     bad(ask(V2026_07_28, "tools/call", &json!({})), "no question");
     bad(
