@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use toolbus_model::json::MAX_DEPTH;
 use toolbus_model::{Error, Object, Raw};
+use toolbus_protocol::envelope::batch;
 use toolbus_protocol::lines::frame;
 use toolbus_protocol::{Envelope, Message, Refusal, Reply, write};
 
@@ -11,6 +13,9 @@ use crate::json::{Members, depth};
 
 /// Most members of one object, as the scanner has it. Inputs of that many are beyond these checks.
 const MAX_MEMBERS: usize = 65_536;
+
+/// Most messages of one batch.
+const MAX_BATCH: usize = 1_000;
 
 /// Members that may stand once.
 const ONCE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -28,6 +33,7 @@ pub(crate) fn check(data: &[u8]) {
     if data.len() >= MAX_MEMBERS {
         return;
     }
+    batched(data);
     let expected = judge(data);
     let read = Message::parse(&Bytes::copy_from_slice(data));
     let ours = match &read {
@@ -43,9 +49,25 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
+/// A batch is cut into the messages that serde_json finds in it.
+fn batched(data: &[u8]) {
+    let is_array = data.trim_ascii_start().starts_with(b"[");
+    let known: Option<Vec<&RawValue>> = serde_json::from_slice(data).ok();
+    let fits = |known: &Vec<_>| (1..=MAX_BATCH).contains(&known.len()) && depth(data) <= MAX_DEPTH;
+    match batch(&Bytes::copy_from_slice(data)) {
+        None => assert!(!is_array),
+        Some(Err(_)) => assert!(is_array && !known.as_ref().is_some_and(fits)),
+        Some(Ok(messages)) => {
+            let known = known.filter(fits).expect("a batch that we carry");
+            let known: Vec<&[u8]> = known.iter().map(|one| one.get().as_bytes()).collect();
+            assert_eq!(messages, known);
+        }
+    }
+}
+
 /// What the message is, found out slowly.
 fn judge(data: &[u8]) -> Verdict {
-    if serde_json::from_slice::<&RawValue>(data).is_err() || depth(data) > 256 {
+    if serde_json::from_slice::<&RawValue>(data).is_err() || depth(data) > MAX_DEPTH {
         return Verdict::NotJson;
     }
     let Some(members) = members(data) else {

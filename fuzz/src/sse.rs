@@ -1,7 +1,9 @@
 //! Event streams against a reading of the whole text: how the network cuts it changes nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use toolbus_protocol::sse::{Event, Reader, TooLong, event};
+use toolbus_protocol::sse::{Event, Reader, TooLong, event, named, priming};
 
 use crate::{byte, pattern, pieces};
 
@@ -22,6 +24,7 @@ pub(crate) fn check(mut data: &[u8]) {
         assert!(end.is_ok() || longest > limit.saturating_sub(MARK.len()));
     }
     written(data, pattern);
+    resumed(data, pattern);
 }
 
 fn read(stream: &[u8], chunks: u64, limit: usize) -> (Vec<Event>, Result<(), TooLong>) {
@@ -77,6 +80,35 @@ fn whole_lines(mut rest: &[u8]) -> Vec<&[u8]> {
         rest = &rest[end + 1 + usize::from(both)..];
     }
     lines
+}
+
+/// From where to go on does not depend on the pieces either, and only whole events count for it.
+fn resumed(stream: &[u8], chunks: u64) {
+    let mut reader = Reader::new(usize::MAX);
+    for piece in pieces(stream, chunks) {
+        reader.push(piece);
+        while let Ok(Some(event)) = reader.next_event() {
+            let empty = event.id.as_deref() == Some("");
+            assert!(event.id.is_none() || empty || event.id.as_deref() == reader.last_id());
+        }
+    }
+    let mut whole = Reader::new(usize::MAX);
+    whole.push(stream);
+    while let Ok(Some(_)) = whole.next_event() {}
+    assert_eq!(reader.last_id(), whole.last_id());
+    assert_eq!(reader.retry(), whole.retry());
+    let ours = [
+        &priming("c7-1", 500)[..],
+        &named("message", Some("c7-2"), stream),
+    ]
+    .concat();
+    let mut reader = Reader::new(usize::MAX);
+    for piece in pieces(&ours, chunks) {
+        reader.push(piece);
+        while let Ok(Some(_)) = reader.next_event() {}
+    }
+    assert_eq!(reader.last_id(), Some("c7-2"));
+    assert_eq!(reader.retry(), Some(Duration::from_millis(500)));
 }
 
 /// A message that we write is read as one event.

@@ -42,6 +42,8 @@ pub struct Limits {
     pub head_within: Duration,
     /// Longest time for a request's body to arrive.
     pub body_within: Duration,
+    /// Longest time in which a client takes nothing of an answer that waits for it.
+    pub taken_within: Duration,
 }
 
 impl Default for Limits {
@@ -51,6 +53,7 @@ impl Default for Limits {
             connections: 4_096,
             head_within: Duration::from_secs(30),
             body_within: Duration::from_secs(60),
+            taken_within: Duration::from_secs(60),
         }
     }
 }
@@ -150,7 +153,10 @@ impl HttpDoor {
             .header_read_timeout(self.limits.head_within)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(socket.clone()), service);
+            .serve_connection(
+                TokioIo::new(socket.served(self.limits.taken_within)),
+                service,
+            );
         tokio::pin!(connection);
         let ended = match closing.run_until_cancelled(connection.as_mut()).await {
             Some(ended) => ended,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use toolbus_doors::{Access, HttpDoor, Limits};
@@ -78,6 +78,7 @@ fn short() -> Limits {
     Limits {
         head_within: brief,
         body_within: brief,
+        taken_within: brief,
         connections: 2,
         ..Limits::default()
     }
@@ -112,6 +113,19 @@ async fn a_body_that_never_ends_is_refused() {
         answer.starts_with("HTTP/1.1 400") && answer.contains("the body did not arrive in time"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let open = open(short()).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // What is not read has to wait at the other end, and there is soon more of it than its buffers hold.
+    socket.set_recv_buffer_size(1).expect("a small buffer");
+    let mut stream = socket.connect(open.address).await.expect("connected");
+    let requests = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
+    let asks = async { while stream.write_all(&requests).await.is_ok() {} };
+    timeout(PATIENCE, asks).await.expect("cut off");
+    assert!(open.ask(HEALTH).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
