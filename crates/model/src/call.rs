@@ -280,3 +280,44 @@ impl Events {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CallSeed;
+
+    fn told(progress: &[&str]) -> Vec<String> {
+        let seed = CallSeed {
+            caller: Caller::local(),
+            revision: Revision::V2026_07_28,
+            door: "test",
+            capabilities: Object::empty().to_raw(),
+            client: None,
+            log_level: None,
+            progress_token: Some(Raw::of("mine")),
+            trace: Trace::default(),
+        };
+        let (call, mut end) = Call::begin(seed, CancellationToken::new());
+        for value in progress {
+            let params = format!("{{\"progress\":{value}}}");
+            let params = Object::parse(params.into()).expect("JSON");
+            let kind = EventKind::Progress;
+            call.line().tell(Event { kind, params });
+        }
+        drop(call);
+        let mut seen = Vec::new();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Some(event)) = end.events.poll_recv(&mut context) {
+            let value = event.params.get("progress").unwrap_or_default();
+            seen.push(String::from_utf8_lossy(value).into_owned());
+        }
+        seen
+    }
+
+    #[test]
+    fn progress_only_increases() {
+        let all = ["-1", "0", "0", "0.5", "1e0", "1", "0.9", "2"];
+        assert_eq!(told(&all), ["-1", "0", "0.5", "1e0", "2"]);
+        assert_eq!(told(&["\"1\"", "null", "1"]), ["1"]);
+    }
+}

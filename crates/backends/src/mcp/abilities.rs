@@ -97,3 +97,63 @@ pub(super) fn as_told(capabilities: &Object) -> Result<Object, Error> {
     }
     Ok(told)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn told(capabilities: Value) -> Value {
+        let told = as_told(&Object::of(&capabilities)).expect("small");
+        told.to_raw().read().expect("JSON")
+    }
+
+    #[test]
+    fn an_older_server_is_told_everything_that_can_be_carried() {
+        let carried = json!({
+            "sampling": {"tools": {}}, "experimental": {"x": [1.0]}, "elicitation": {"form": {}, "later": {}},
+            "roots": {"own": 1}, "extensions": {"a/b": {}},
+        });
+        let mut declared = carried.clone();
+        declared["roots"]["listChanged"] = true.into();
+        declared["extensions"][TASKS] = json!({});
+        declared["tasks"] = json!({"list": {}});
+        assert_eq!(told(declared), carried);
+        assert_eq!(told(json!({"extensions": {TASKS: {}}})), json!({}));
+        assert_eq!(told(json!({})), json!({}));
+    }
+
+    #[test]
+    fn capabilities_without_end_are_refused() {
+        let large = json!({"experimental": {"x": "y".repeat(MAX_TOLD)}});
+        let refused = as_told(&Object::of(&large));
+        assert!(
+            matches!(refused, Err(Error::TooLarge { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_client_that_names_no_mode_of_elicitation_means_forms() {
+        let allows = |capabilities: Value, mode: &str| {
+            let abilities = Abilities::of(&Object::of(&capabilities));
+            let params = Object::of(&json!({ "mode": mode }));
+            abilities.allow("elicitation/create", &params)
+        };
+        assert_eq!(allows(json!({"elicitation": {}}), "form"), Ok(()));
+        assert!(allows(json!({"elicitation": {}}), "url").is_err());
+        assert!(allows(json!({"elicitation": {"url": {}}}), "form").is_err());
+        assert_eq!(allows(json!({"elicitation": {"url": {}}}), "url"), Ok(()));
+        assert_eq!(allows(json!({"elicitation": true}), "form"), Err(None));
+        assert_eq!(allows(json!({"sampling": {}}), "form"), Err(None));
+    }
+
+    #[test]
+    fn what_is_declared_beside_questions_makes_nobody_an_asker() {
+        let any = |capabilities: Value| Abilities::of(&Object::of(&capabilities)).any();
+        assert!(!any(
+            json!({"experimental": {}, "extensions": {"a/b": {}}, "tasks": {}})
+        ));
+        assert!(any(json!({"roots": {}})) && any(json!({"sampling": {}})));
+    }
+}

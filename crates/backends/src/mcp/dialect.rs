@@ -286,3 +286,6 @@ pub(super) fn quoted(text: &str) -> Vec<u8> {
     write_string(text, &mut out);
     out
 }
+
+#[cfg(test)]
+mod tests;

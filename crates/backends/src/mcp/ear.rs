@@ -174,3 +174,6 @@ pub(super) fn refusal(id: &Raw, method: &str) -> Vec<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
