@@ -357,6 +357,9 @@ fn a_state_serves_once_and_only_its_own_call() {
 #[test]
 fn a_resumed_call_whose_caller_leaves_is_cancelled_at_the_server() {
     let (place, first) = (Place::asker(), params("hang", &elicitation()));
+    let shown = told(&call(&place.gateway, &params("show", &elicitation())));
+    let pid = shown["pid"].as_u64().and_then(|pid| pid.try_into().ok());
+    let pid: u32 = pid.expect("a number");
     let asked = call(&place.gateway, &first);
     let retry = retry(&first, &asked, json!({"q1": {"action": "accept"}}));
     let mut connection = place.gateway.connect();
@@ -371,6 +374,10 @@ fn a_resumed_call_whose_caller_leaves_is_cancelled_at_the_server() {
     drop(connection);
     wait_for("the server hears of it", || {
         place.heard("notifications/cancelled") == 1
+    });
+    // What it says from now on could be taken for the next call's.
+    wait_for("the process that does not end the call is ended", || {
+        !support::is_running(pid)
     });
 }
 
