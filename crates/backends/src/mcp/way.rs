@@ -41,6 +41,10 @@ impl McpServer {
     /// Finds the session for a request.
     pub(super) async fn way(&self, request: &Request, call: &Call) -> Result<Way, Error> {
         let base = self.connection().await?;
+        let per_caller = self.settings.sharing == Sharing::PerCaller;
+        if !base.is_older() && !per_caller && call.seed.revision.era() == Era::Modern {
+            return Ok(Way::Base(base));
+        }
         let declared = Object::from_raw(&call.seed.capabilities);
         let declared = declared.unwrap_or_else(|_| Object::empty());
         let abilities = Abilities::of(&declared);
@@ -48,19 +52,17 @@ impl McpServer {
             return self.older_or_base(base, &declared, abilities, call).await;
         }
         if abilities.any() && self.may_mirror(request, call) {
-            match self
-                .older(Arc::clone(&base), &declared, abilities, call)
-                .await
-            {
+            let older = self.older(Arc::clone(&base), &declared, abilities, call);
+            match older.await {
                 Ok(way) => return Ok(way),
                 // This says nothing about the next call.
-                Err(Error::Busy { .. }) => {}
+                Err(Error::Busy { .. } | Error::TooLarge { .. }) => {}
                 Err(error) if call.is_cancelled() => return Err(error),
                 Err(error) => self.cannot_mirror(&error),
             }
         }
         let is_child = matches!(base.link, Link::Stdio(_));
-        if is_child && self.settings.sharing == Sharing::PerCaller {
+        if is_child && per_caller {
             let key = Key {
                 era: Era::Modern,
                 capabilities: Object::empty().to_raw(),
