@@ -72,7 +72,11 @@ pub(super) async fn initialize(
     let (result, session) = bounded(&link, opening).await?;
     let (peer, link) = (opened(&result)?, link.with_session(session));
     link.notify(peer.revision, initialized()).await?;
-    Ok(Connection::new(peer, Link::Http(Arc::new(link))).hear(&means.tasks))
+    let connection = Connection::new(peer, Link::Http(Arc::new(link))).hear(&means.tasks);
+    if !capabilities.is_empty() {
+        connection.telling.can_ask().await;
+    }
+    Ok(connection)
 }
 
 /// Opens a session over HTTP with SSE of 2024-11-05.
