@@ -15,6 +15,7 @@ mod connect;
 mod dialect;
 mod ear;
 mod events;
+mod greeting;
 mod http;
 mod link;
 mod listen;

@@ -23,6 +23,10 @@ const TUNE_WITHIN: Duration = Duration::from_secs(5);
 /// two would have to be read again.
 const TELLS_WITHIN: Duration = Duration::from_millis(250);
 
+/// How long the first call of a session waits for the stream that belongs to no request. Some servers ask on it, and what
+/// they ask before it is there is lost. Those that do not begin to answer before they have something to say cost this much.
+const ASKS_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a server said of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -87,9 +91,18 @@ impl Telling {
 
     /// Waits, though not for long, until it is known whether the server tells of its lists.
     pub(super) async fn settled(&self) {
+        self.settled_within(TELLS_WITHIN).await;
+    }
+
+    /// Waits until the stream is there on which an older server may ask, or it is known that there is none.
+    pub(super) async fn can_ask(&self) {
+        self.settled_within(ASKS_WITHIN).await;
+    }
+
+    async fn settled_within(&self, limit: Duration) {
         let mut state = self.follow();
         let settled = state.wait_for(|tells| *tells != Tells::Unsettled);
-        let left = TELLS_WITHIN.saturating_sub(self.since.elapsed());
+        let left = limit.saturating_sub(self.since.elapsed());
         let _ = timeout(left, settled).await;
     }
 }
