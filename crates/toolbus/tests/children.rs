@@ -157,6 +157,121 @@ fn oddities_that_do_no_harm_do_no_harm() {
     }
 }
 
+/// The number that a tool of the misbehaving server answers.
+fn number(gateway: &Gateway, tool: &str) -> u64 {
+    let answer = gateway.call(tool, json!({})).json();
+    let text = answer["result"]["content"][0]["text"].as_str();
+    text.and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no number: {answer}"))
+}
+
+#[test]
+fn an_answer_after_the_time_limit_reaches_nobody() {
+    let gateway = gateway(&[], "idle_timeout = \"1s\"\ntotal_timeout = \"5s\"");
+    let error = fail(&gateway, "late", json!({"ms": 1500}));
+    assert_eq!(error["code"], -31002, "{error}");
+    // The late answer comes in the midst of these.
+    for round in 0..60 {
+        let ok = gateway.call("ok", json!({})).json();
+        assert_eq!(
+            ok["result"]["content"][0]["text"], "ok",
+            "round {round}: {ok}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(number(&gateway, "count"), 62, "the process is the same");
+}
+
+#[test]
+fn an_answer_after_the_cancellation_reaches_nobody() {
+    let gateway = gateway(&[], "");
+    let mut count = number(&gateway, "count");
+    let request = json!({"name": "late", "arguments": {"ms": 800}});
+    let request = support::modern_request("/mcp", "tools/call", request);
+    let mut caller = gateway.connect();
+    std::io::Write::write_all(&mut caller, &request).expect("sent");
+    wait_for("the server has the call", || {
+        let before = std::mem::replace(&mut count, number(&gateway, "count"));
+        count > before + 1
+    });
+    drop(caller);
+    wait_for("the call is over", || {
+        let mut records = gateway.records().into_iter();
+        records.any(|record| record["name"] == "late" && record["outcome"] == "cancelled")
+    });
+    // The late answer comes in the midst of this.
+    std::thread::sleep(Duration::from_millis(900));
+    all_is_well(&gateway);
+    assert_eq!(
+        number(&gateway, "count"),
+        count + 2,
+        "the process is the same"
+    );
+}
+
+/// Resident memory of a process in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kibibytes.expect("it runs") * 1024
+}
+
+#[test]
+fn a_child_that_fills_stderr_fills_nothing_here() {
+    let gateway = gateway(&[], "");
+    all_is_well(&gateway);
+    let before = memory(gateway.child.id());
+    let answer = gateway.call("stderr_flood", json!({"mebibytes": 64}));
+    assert!(answer.json()["result"].is_object(), "{}", answer.text());
+    let grown = memory(gateway.child.id()).saturating_sub(before);
+    // 64 KiB of it are kept. What the allocator holds beside them is far from 64 MiB.
+    assert!(grown < 24 * 1024 * 1024, "{grown} bytes more");
+    let error = fail(&gateway, "exit", json!({"code": 3}));
+    let last = error["data"]["cause"]["stderr"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(last.contains("this is the last line"), "{error}");
+    all_is_well(&gateway);
+}
+
+#[test]
+fn a_child_that_cries_change_is_asked_now_and_then() {
+    let gateway = gateway(&[], "");
+    let answer = gateway.call("change_flood", json!({"times": 5000})).json();
+    assert!(answer["result"].is_object(), "{answer}");
+    let lists = || {
+        let answer = gateway.call("lists", json!({})).json();
+        let text = answer["result"]["content"][0]["text"].as_str();
+        text.and_then(|text| text.parse::<u64>().ok())
+            .expect("a number")
+    };
+    wait_for("it is asked again", || lists() > 1);
+    let asked = lists();
+    assert!(asked < 100, "asked {asked} times after 5,000 cries");
+    all_is_well(&gateway);
+}
+
+#[test]
+fn a_child_that_dies_is_noticed_though_another_process_holds_its_stdout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pidfile = folder.path().join("pid");
+    let gateway = gateway(&[], "");
+    let error = fail(
+        &gateway,
+        "die_apart",
+        json!({"pidfile": support::text(&pidfile)}),
+    );
+    assert_eq!(error["code"], -31003, "{error}");
+    assert_eq!(error["data"]["cause"]["status"], "exit status 4", "{error}");
+    all_is_well(&gateway);
+    wait_for("what it left behind is ended", || {
+        let pid = std::fs::read_to_string(&pidfile).unwrap_or_default();
+        // The file may never have been written: then it was ended before.
+        pid.trim().parse().map_or(true, |pid| !is_running(pid))
+    });
+}
+
 #[test]
 fn a_child_that_ends_between_calls_is_started_again() {
     let gateway = gateway(&[], "");

@@ -14,8 +14,9 @@ use super::wire::{self, line, text_result};
 const GARBAGE: &str = "Loading model weights... 42% [=====>      ]";
 /// Longer than any sensible limit of a line.
 const LONG_LINE: usize = 64 * 1024 * 1024;
-/// More than a pipe holds, so that a client that does not read stderr stops the server.
-const STDERR_FLOOD: usize = 1024 * 1024;
+/// Of stderr: more than a pipe holds, so that a client that does not read it stops the server.
+const MEBIBYTE: usize = 1024 * 1024;
+const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 /// Lives long enough to be found by a test and not for ever.
 const GRANDCHILD_SECONDS: &str = "600";
 
@@ -26,6 +27,8 @@ pub(super) struct Call {
     pub(super) progress_token: Option<Value>,
     /// Calls received by this process so far, this one included.
     pub(super) number: u64,
+    /// Requests for the list of tools so far.
+    pub(super) lists: u64,
 }
 
 impl Call {
@@ -176,13 +179,45 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "stderr_flood",
-        about: "Writes 1 MiB to stderr, then answers",
-        input: NOTHING,
+        about: "Writes 1 MiB, or so many, to stderr, then answers",
+        input: r#"{"type":"object","properties":{"mebibytes":{"type":"integer"}}}"#,
         act: |call| {
             apart(move || {
-                wire::stderr(STDERR_FLOOD)?;
+                for _ in 0..call.number("mebibytes", 1) {
+                    wire::stderr(MEBIBYTE)?;
+                }
                 call.answer("ok").map(drop)
             })
+        },
+    },
+    Fault {
+        name: "change_flood",
+        about: "Says so many times that its list of tools has changed, then answers",
+        input: r#"{"type":"object","properties":{"times":{"type":"integer"}}}"#,
+        act: |call| {
+            apart(move || {
+                for _ in 0..call.number("times", 1) {
+                    line(CHANGED)?;
+                }
+                call.answer("ok").map(drop)
+            })
+        },
+    },
+    Fault {
+        name: "lists",
+        about: "Answers how often this process was asked for its tools",
+        input: NOTHING,
+        act: |call| call.answer(&call.lists.to_string()),
+    },
+    Fault {
+        name: "die_apart",
+        about: "Starts a process that holds stdout, and ends without an answer",
+        input: r#"{"type":"object","properties":{"pidfile":{"type":"string"}},"required":["pidfile"]}"#,
+        act: |mut call| {
+            call.arguments["keep_stdout"] = true.into();
+            start_away(&call)?;
+            wire::complain("about to die: somebody else holds stdout")?;
+            Ok(After::Exit(4))
         },
     },
     Fault {
@@ -224,9 +259,14 @@ fn close_stdout(_: Call) -> io::Result<After> {
 }
 
 fn fork_away(call: Call) -> io::Result<After> {
-    let Some(pidfile) = call.arguments["pidfile"].as_str() else {
-        return call.answer("pidfile is missing");
-    };
+    start_away(&call)?;
+    call.answer("ok")
+}
+
+/// Starts a process in a session of its own.
+fn start_away(call: &Call) -> io::Result<()> {
+    let pidfile = call.arguments["pidfile"].as_str();
+    let pidfile = pidfile.ok_or_else(|| io::Error::other("pidfile is missing"))?;
     // Renamed into place, so that whoever sees the file sees all of it.
     let script = r#"echo $$ > "$1.new" && mv "$1.new" "$1"; exec sleep "$2""#;
     let keeps_stdout = call.arguments["keep_stdout"] == true;
@@ -240,7 +280,7 @@ fn fork_away(call: Call) -> io::Result<After> {
         })
         .stderr(Stdio::null())
         .spawn()?;
-    call.answer("ok")
+    Ok(())
 }
 
 fn progress(call: &Call) -> io::Result<()> {

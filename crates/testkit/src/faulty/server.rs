@@ -47,7 +47,7 @@ fn swallow_sigterm() -> io::Result<()> {
 }
 
 fn serve() -> io::Result<After> {
-    let mut calls = 0;
+    let (mut calls, mut lists) = (0, 0);
     for text in io::stdin().lock().lines() {
         let Ok(message) = serde_json::from_str::<Value>(&text?) else {
             line(&error(&Value::Null, -32700, "parse error"))?;
@@ -60,10 +60,13 @@ fn serve() -> io::Result<After> {
         match message["method"].as_str() {
             Some("initialize") => line(&result(id, initialized()))?,
             Some("ping") => line(&result(id, json!({})))?,
-            Some("tools/list") => line(&listing(id)?)?,
+            Some("tools/list") => {
+                lists += 1;
+                line(&listing(id)?)?;
+            }
             Some("tools/call") => {
                 calls += 1;
-                if let After::Exit(code) = call(id, params, calls)? {
+                if let After::Exit(code) = call(id, params, calls, lists)? {
                     return Ok(After::Exit(code));
                 }
             }
@@ -77,7 +80,7 @@ fn serve() -> io::Result<After> {
 fn initialized() -> Value {
     json!({
         "protocolVersion": VERSION,
-        "capabilities": { "tools": {} },
+        "capabilities": { "tools": { "listChanged": true } },
         "serverInfo": { "name": "toolbus-faulty", "version": env!("CARGO_PKG_VERSION") },
     })
 }
@@ -92,7 +95,7 @@ fn listing(id: &Value) -> serde_json::Result<String> {
     Ok(result(id, json!({ "tools": tools })))
 }
 
-fn call(id: &Value, params: &Value, number: u64) -> io::Result<After> {
+fn call(id: &Value, params: &Value, number: u64, lists: u64) -> io::Result<After> {
     let name = params["name"].as_str().unwrap_or_default();
     let Some(fault) = FAULTS.iter().find(|fault| fault.name == name) else {
         line(&error(id, -32602, "unknown tool"))?;
@@ -103,5 +106,6 @@ fn call(id: &Value, params: &Value, number: u64) -> io::Result<After> {
         arguments: params["arguments"].clone(),
         progress_token: params["_meta"].get("progressToken").cloned(),
         number,
+        lists,
     })
 }
