@@ -2,6 +2,7 @@
 //! one, and the tests play what it found, again and again.
 
 mod cursor;
+mod door;
 mod envelope;
 mod framing;
 mod headers;
@@ -25,7 +26,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target {
         name: "json",
         check: json::check,
@@ -69,6 +70,10 @@ pub const TARGETS: [Target; 13] = [
     Target {
         name: "state",
         check: state::check,
+    },
+    Target {
+        name: "door",
+        check: door::check,
     },
     Target {
         name: "names",

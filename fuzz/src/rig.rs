@@ -1,9 +1,13 @@
 //! A gateway before one server, for what can only be asked of a whole one.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use toolbus_doors::{Access, HttpDoor, Limits};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::policy::{Policy, Rules};
 use toolbus_gateway::{Gateway, Key, Scope, Server, ServerSettings, Setup, capability};
@@ -21,9 +25,10 @@ pub(crate) const HALF: &str = "half";
 /// What the server wants to be told again, and how it calls its task.
 pub(crate) const OWN: &str = "its own";
 
-/// The gateway, and the runtime that it lives in.
+/// The gateway, its HTTP door, and the runtime that they live in.
 pub(crate) struct Rig {
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) door: SocketAddr,
     runtime: Runtime,
 }
 
@@ -55,8 +60,18 @@ impl Rig {
             key: Key::new(&[7; Key::LEN]),
         });
         runtime.block_on(gateway.started());
+        let access = Access::new([], false);
+        let door = HttpDoor::new(Arc::clone(&gateway), access, Limits::default());
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        runtime.spawn(door.serve(listener, CancellationToken::new()));
         drop(_guard);
-        Self { gateway, runtime }
+        Self {
+            gateway,
+            door: address,
+            runtime,
+        }
     }
 
     /// A call of this caller, to its end.
@@ -125,6 +140,9 @@ impl Backend for Many {
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         let brought = request.params.raw("requestState");
         let outcome = match (request.method, brought) {
+            (Method::Other(method), _) if !method.starts_with("tasks/") => {
+                Outcome::Complete(Object::empty())
+            }
             (Method::Other(_), _) => {
                 assert_eq!(request.params.str("taskId").as_deref(), Some(OWN));
                 Outcome::Complete(Object::of(&serde_json::json!({"taskId": OWN})))

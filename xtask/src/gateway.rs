@@ -1,7 +1,7 @@
 //! The gateway as a chore starts it: with a configuration of its own, and its state in the chore's folder.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,11 +55,16 @@ pub(crate) fn up(toolbus: Command, servers: &str, scratch: &Path) -> Result<Comm
 }
 
 fn up_with(mut toolbus: Command, settings: &str, servers: &str, scratch: &Path) -> Result<Command> {
-    let (config, audit) = (scratch.join("toolbus.toml"), scratch.join("audit.jsonl"));
-    let text = format!(
-        "[gateway]\nlisten = \"127.0.0.1:0\"\n{settings}\n\n[audit]\nfile = {audit:?}\n\n{servers}"
-    );
-    fs::write(&config, text)?;
+    let config = write_config(settings, servers, scratch)?;
     toolbus.arg("up").arg(config).env("XDG_STATE_HOME", scratch);
     Ok(toolbus)
+}
+
+/// Writes the configuration, which a running gateway reads again when it is told to.
+pub(crate) fn write_config(settings: &str, servers: &str, scratch: &Path) -> Result<PathBuf> {
+    let (config, audit) = (scratch.join("toolbus.toml"), scratch.join("audit.jsonl"));
+    let gateway = format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{settings}\n");
+    let text = format!("{gateway}\n[audit]\nfile = {audit:?}\n\n{servers}");
+    fs::write(&config, text)?;
+    Ok(config)
 }

@@ -12,6 +12,7 @@ mod rig;
 mod saturation;
 mod slow;
 mod storm;
+mod unread;
 
 use std::time::Instant;
 
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// A slice of each part with the debug build, in less than a minute
     #[arg(long)]
     short: bool,
+    /// All of it, with the debug build: numbers of no worth, but the same bounds
+    #[arg(long)]
+    debug: bool,
 }
 
 /// One thing that is borne.
@@ -61,14 +65,16 @@ impl Options {
         Self {
             parts: Vec::new(),
             short: true,
+            debug: false,
         }
     }
 }
 
 /// Runs the parts, prints what was measured, and fails where something was not borne.
 pub(crate) fn soak(place: &Place, options: &Options) -> Result<Report> {
-    let profile = if options.short { "debug" } else { "release" };
-    build(place, options.short)?;
+    let debug = options.short || options.debug;
+    let profile = if debug { "debug" } else { "release" };
+    build(place, debug)?;
     raise_descriptors()?;
     let parts = match options.parts.as_slice() {
         [] => Part::value_variants(),

@@ -13,6 +13,7 @@ use super::report::Report;
 use super::requests::Endpoint;
 use super::rig::Ground;
 use crate::bench::process::resident_mib;
+use crate::gateway;
 use crate::server::Server;
 
 const PART: &str = "children";
@@ -29,6 +30,11 @@ const AWAY: Duration = Duration::from_secs(10);
 /// Ends that take the gateway a while, such as the two seconds in which a child may end by itself.
 const RARE: usize = 50;
 
+/// Children that never end their line. The gateway reads 40 MiB of it into a buffer that grows by doubling, and the
+/// allocator takes its time to give that back.
+const ENDLESS: usize = 5;
+const ENDLESS_MIB: f64 = 256.0;
+
 /// How a child ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -38,20 +44,22 @@ enum End {
     KilledChild,
     KilledWarden,
     ForkedAway,
+    Reloaded,
     Garbage,
     ClosedStdout,
     EndlessLine,
 }
 
-const COMMON: [End; 6] = [
+const COMMON: [End; 7] = [
     End::Exit,
     End::Abort,
     End::AnswerThenExit,
     End::KilledChild,
     End::KilledWarden,
     End::ForkedAway,
+    End::Reloaded,
 ];
-const SELDOM: [End; 3] = [End::Garbage, End::ClosedStdout, End::EndlessLine];
+const SELDOM: [End; 2] = [End::Garbage, End::ClosedStdout];
 
 impl End {
     fn of_turn(turn: usize) -> Self {
@@ -88,26 +96,41 @@ impl State {
 pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -> Result<()> {
     let turns = if short { 60 } else { 1_000 };
     let gateway = ground.gateway("", &ground.child("bad", "faulty", &[])?)?;
+    let endpoint = Endpoint::of(&gateway)?;
     let mut caller = Caller {
-        endpoint: Endpoint::of(&gateway)?,
-        connection: Connection::open(Endpoint::of(&gateway)?.address).await?,
+        ground,
+        gateway: &gateway,
+        connection: Connection::open(endpoint.address).await?,
+        endpoint,
         calls: 0,
     };
-    let pidfile = ground.scratch.join("forked").display().to_string();
     caller.revived().await?;
     for turn in 1..=WARM {
-        caller
-            .turn(&gateway, COMMON[turn % COMMON.len()], &pidfile)
-            .await?;
+        caller.turn(COMMON[turn % COMMON.len()]).await?;
     }
     let before = State::of(&gateway)?;
     let (begun, mut away) = (Instant::now(), Duration::ZERO);
     for turn in 1..=turns {
-        away = away.max(caller.turn(&gateway, End::of_turn(turn), &pidfile).await?);
+        away = away.max(caller.turn(End::of_turn(turn)).await?);
     }
     let each = begun.elapsed() / u32::try_from(turns)?;
     let after = settled(AWAY, || State::of(&gateway), |state| state.is_like(&before)).await?;
     compare(report, turns, &before, &after);
+    for _ in 0..ENDLESS {
+        caller.turn(End::EndlessLine).await?;
+    }
+    let now = resident_mib(gateway.pid())?;
+    let (what, bound) = (
+        format!("memory after {ENDLESS} endless lines"),
+        before.mib + ENDLESS_MIB,
+    );
+    report.hold(
+        PART,
+        &what,
+        format!("{now:.1} MiB"),
+        format!("{bound:.1} MiB"),
+        now < bound,
+    );
     report.note(PART, "one end and start, on average", format!("{each:.1?}"));
     report.hold(
         PART,
@@ -163,18 +186,18 @@ fn compare(report: &mut Report, turns: usize, before: &State, after: &State) {
     );
 }
 
-struct Caller {
+struct Caller<'a> {
+    ground: &'a Ground<'a>,
+    gateway: &'a Server,
     endpoint: Endpoint,
     connection: Connection,
     calls: u64,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// Ends the child in this way, and waits until there is another one. How long that took.
-    async fn turn(&mut self, gateway: &Server, end: End, pidfile: &str) -> Result<Duration> {
-        self.end(gateway, end, pidfile)
-            .await
-            .with_context(|| format!("{end:?}"))?;
+    async fn turn(&mut self, end: End) -> Result<Duration> {
+        self.end(end).await.with_context(|| format!("{end:?}"))?;
         let ended = Instant::now();
         self.revived()
             .await
@@ -182,7 +205,7 @@ impl Caller {
         Ok(ended.elapsed())
     }
 
-    async fn end(&mut self, gateway: &Server, end: End, pidfile: &str) -> Result<()> {
+    async fn end(&mut self, end: End) -> Result<()> {
         let nothing = json!({});
         match end {
             End::Exit => self.lost("exit", &nothing).await,
@@ -194,17 +217,41 @@ impl Caller {
                 self.call("answer_then_exit", &nothing).await?;
                 Ok(())
             }
-            End::KilledChild => kill(gateway, |process| process.name == "faulty"),
-            End::KilledWarden => kill(gateway, |process| process.parent == gateway.pid()),
+            End::KilledChild => {
+                let child = self.process(|process| process.name == "faulty")?;
+                signal(child, Signal::KILL)
+            }
+            End::KilledWarden => {
+                let warden = self.process(|process| process.parent == self.gateway.pid())?;
+                signal(warden, Signal::KILL)
+            }
             End::ForkedAway => {
-                // The file tells that the process is there: before, it would not be a descendant yet.
-                let _ = std::fs::remove_file(pidfile);
+                let pidfile = self.ground.scratch.join("forked");
+                let _ = std::fs::remove_file(&pidfile);
                 self.call("fork_away", &json!({"pidfile": pidfile})).await?;
-                let is_there = || Ok(std::fs::exists(pidfile)?);
-                settled(AWAY, is_there, |there| *there).await?;
+                // The file tells that the process is there: before, it would not be a descendant yet.
+                settled(AWAY, || Ok(pidfile.exists()), |there| *there).await?;
                 self.lost("exit", &nothing).await
             }
+            End::Reloaded => {
+                let turn = self.calls.to_string();
+                let server = self
+                    .ground
+                    .child("bad", "faulty", &["--start-delay-ms", "0"])?;
+                let server = server.replace("env = {", &format!("env = {{ TURN = {turn:?},"));
+                gateway::write_config("", &server, &self.ground.scratch)?;
+                signal(self.gateway.pid(), Signal::HUP)
+            }
         }
+    }
+
+    /// A process below the gateway.
+    fn process(&self, is_it: impl Fn(&Process) -> bool) -> Result<u32> {
+        let processes = kernel::descendants(self.gateway.pid());
+        let found = processes.iter().find(|process| is_it(process));
+        Ok(found
+            .with_context(|| format!("it is not among {processes:?}"))?
+            .pid)
     }
 
     /// Calls a tool that ends the server: the caller is told that it may have run.
@@ -238,11 +285,7 @@ impl Caller {
     }
 }
 
-/// Kills a process below the gateway.
-fn kill(gateway: &Server, is_it: impl Fn(&Process) -> bool) -> Result<()> {
-    let processes = kernel::descendants(gateway.pid());
-    let found = processes.iter().find(|process| is_it(process));
-    let found = found.with_context(|| format!("it is not among {processes:?}"))?;
-    let pid = Pid::from_raw(i32::try_from(found.pid)?).context("no process id")?;
-    Ok(kill_process(pid, Signal::KILL)?)
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
+    Ok(kill_process(pid, signal)?)
 }

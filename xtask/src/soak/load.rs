@@ -65,6 +65,10 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
         bound,
         after <= before,
     );
+    let mib = resident_mib(gateway.pid())?;
+    scene
+        .report
+        .note(PART, "memory then", format!("{mib:.1} MiB"));
     gateway.stop()?;
     fixture.stop()
 }

@@ -14,10 +14,11 @@ use super::pulse::Pulse;
 use super::report::Report;
 use super::requests::Endpoint;
 use super::rig::{Ground, at_url};
+use super::unread;
 use crate::bench::process::resident_mib;
 use crate::server::Server;
 
-const PART: &str = "slow";
+pub(super) const PART: &str = "slow";
 
 /// Between two bytes of a slow client.
 const DRIP: Duration = Duration::from_millis(250);
@@ -25,8 +26,8 @@ const DRIP: Duration = Duration::from_millis(250);
 /// The documented bounds for a head, a body, and for an answer that is not read, and what a crowded machine may add.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const BODY_WITHIN: Duration = Duration::from_secs(60);
-const READ_WITHIN: Duration = Duration::from_secs(60);
-const SLACK: Duration = Duration::from_secs(10);
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const SLACK: Duration = Duration::from_secs(10);
 
 /// How long an ordinary client's calls are watched.
 const WATCH: Duration = Duration::from_secs(3);
@@ -110,6 +111,8 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
         while crowd.join_next().await.is_some() {}
         gone(&gateway, before, report).await?;
     }
+    unread::run(&endpoint, short, report).await?;
+    gone(&gateway, before, report).await?;
     gateway.stop()?;
     fixture.stop()?;
     other.stop()
