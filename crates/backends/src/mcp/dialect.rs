@@ -50,11 +50,9 @@ fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<
         ),
         (meta::PROGRESS, Edit::Put(token.as_bytes())),
     ]);
-    edits.extend(
-        seed.client
-            .iter()
-            .map(|client| (meta::CLIENT, Edit::Put(client.bytes()))),
-    );
+    // A caller that does not say who it is came through us.
+    let client = seed.client.as_ref().unwrap_or_else(|| us());
+    edits.push((meta::CLIENT, Edit::Put(client.bytes())));
     let mut out = Vec::with_capacity(given.bytes().len() + 256);
     given.rewrite(&edits, &mut out);
     out
@@ -148,8 +146,11 @@ fn own_meta(capabilities: &[u8], revision: Revision) -> Vec<u8> {
 }
 
 /// How we introduce ourselves to servers.
-pub(super) fn us() -> Raw {
-    Raw::of(&serde_json::json!({"name": "toolbus", "version": env!("CARGO_PKG_VERSION")}))
+pub(super) fn us() -> &'static Raw {
+    static US: std::sync::LazyLock<Raw> = std::sync::LazyLock::new(|| {
+        Raw::of(&serde_json::json!({"name": "toolbus", "version": env!("CARGO_PKG_VERSION")}))
+    });
+    &US
 }
 
 /// Tells a server that nobody waits for a request any more.
