@@ -187,7 +187,7 @@ async fn carry(
     let _ = sender.send(Err(Error::OutcomeUnknown(cause.into())));
     if connection.link.hears_by_turns()
         && timeout(QUIET_WITHIN, exchange).await.is_err()
-        && lease.is_shared()
+        && lease.is_one_of_many()
     {
         lease.retire();
     }

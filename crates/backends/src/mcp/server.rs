@@ -138,7 +138,7 @@ impl McpServer {
             offer: watch::Sender::default(),
             current: ArcSwapOption::empty(),
             attempts: tokio::sync::Mutex::default(),
-            sessions: Sessions::new(tasks.clone()),
+            sessions: Sessions::new(settings.sharing, tasks.clone()),
             parked: Parked::new(settings.patience),
             modern_only: AtomicBool::new(false),
             refused: Mutex::default(),

@@ -12,6 +12,7 @@ use toolbus_model::{Caller, Era, Error, Raw};
 
 use super::link::Connection;
 use super::lock;
+use super::server::Sharing;
 
 /// Such sessions of one server at once. On stdio each is a process of some tens of MiB, and there are few clients whose
 /// capabilities differ; with `per-caller` it is the number of callers that are served within some minutes.
@@ -38,6 +39,7 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Sessions {
     pools: Mutex<HashMap<Key, Pool>>,
+    sharing: Sharing,
     tasks: TaskTracker,
 }
 
@@ -75,9 +77,10 @@ struct Hold {
 }
 
 impl Sessions {
-    pub(super) fn new(tasks: TaskTracker) -> Arc<Self> {
+    pub(super) fn new(sharing: Sharing, tasks: TaskTracker) -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
+            sharing,
             tasks,
         })
     }
@@ -240,9 +243,9 @@ impl Lease {
         }
     }
 
-    /// Another caller could get this session after this call.
-    pub(super) fn is_shared(&self) -> bool {
-        self.hold.key.caller.is_none()
+    /// Nobody relies on meeting this very session again.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        self.hold.sessions.sharing == Sharing::Shared
     }
 }
 

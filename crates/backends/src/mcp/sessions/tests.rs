@@ -36,7 +36,7 @@ fn key(n: usize) -> Key {
 }
 
 fn sessions() -> Arc<Sessions> {
-    Sessions::new(TaskTracker::new())
+    Sessions::new(Sharing::Shared, TaskTracker::new())
 }
 
 fn same(one: &Lease, other: &Lease) -> bool {
