@@ -102,7 +102,6 @@ struct Record<'a> {
     arguments_blake3: Option<&'a str>,
     trace_id: Option<&'a str>,
     /// The first call of those that a question and its answers tie together.
-    #[serde(skip_serializing_if = "Option::is_none")]
     continues: Option<&'a str>,
 }
 
