@@ -128,6 +128,9 @@ impl Standalone {
                 return;
             };
             if let Ok(Message::Call(said)) = Message::parse(&event.data) {
+                if said.id.is_some() && said.method != "ping" {
+                    link.news().note_asks_apart();
+                }
                 link.told(&said, self.revision, None).await;
             }
         };
