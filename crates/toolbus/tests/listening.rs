@@ -182,6 +182,34 @@ fn what_a_server_does_not_tell_of_is_not_promised() {
 }
 
 #[test]
+fn a_task_is_told_to_its_owner() {
+    let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
+    let server = Upstream::start(Era::Modern);
+    for gateway in [server.gateway(), on_stdio(Era::Modern)] {
+        let start = || {
+            let arguments = json!({"seconds": 1});
+            let params = json!({"name": "slow_compute", "arguments": arguments, "_meta": meta});
+            let begun = gateway.modern("/mcp", "tools/call", params).json()["result"].clone();
+            assert_eq!(begun["resultType"], "task", "{begun}");
+            begun["taskId"].clone()
+        };
+        let (first, second) = (start(), start());
+        let wanted = json!({"taskIds": [first, "unknown"], "resourceSubscriptions": [WATCHED]});
+        let listener = Listener::open_as(&gateway, &capabilities, wanted);
+        let honoured = json!({"taskIds": [first], "resourceSubscriptions": [WATCHED]});
+        assert_eq!(listener.honoured, honoured);
+        touch(&gateway, WATCHED);
+        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        let told = listener.expect("notifications/tasks", None, PATIENCE);
+        assert_eq!(told["params"]["taskId"], first, "not {second}: {told}");
+        assert_eq!(told["params"]["status"], "completed", "{told}");
+        let rest = listener.all(Duration::from_millis(500));
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}
+
+#[test]
 fn a_server_at_a_url_that_restarts_is_listened_to_again() {
     for era in Era::ALL {
         let mut server = Upstream::start(era);
