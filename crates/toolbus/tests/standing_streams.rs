@@ -265,6 +265,31 @@ fn what_may_have_been_missed_is_told_as_changed() {
 }
 
 #[test]
+fn a_stream_that_is_refused_for_now_is_asked_for_again() {
+    let count = AtomicUsize::new(0);
+    let script = Script::start(move |asked, stream| {
+        if older(asked, stream, changing()) {
+            return;
+        }
+        let statuses = ["409 Conflict", "503 Service Unavailable"];
+        match asked
+            .is_base()
+            .then(|| statuses.get(count.fetch_add(1, Ordering::SeqCst)))
+        {
+            Some(Some(status)) => answer(stream, status, "", ""),
+            _ => {
+                begin_events(stream);
+                event(stream, &notice(TOOLS, json!({})));
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    });
+    let gateway = script.gateway();
+    let listener = Listener::open(&gateway, json!({"toolsListChanged": true}));
+    listener.expect(TOOLS, None, PATIENCE);
+}
+
+#[test]
 fn a_server_without_such_a_stream_is_not_asked_for_it_again() {
     let script = Script::start(|asked, stream| {
         if !older(asked, stream, changing()) {
