@@ -118,8 +118,8 @@ fn changes_at_a_child_are_told_to_listeners() {
     }
 }
 
-/// A modern server that tells of `x:a` alone, and only if it says that it tells of any.
-fn acknowledges_one(asked: &Asked, stream: &mut TcpStream, capabilities: &Value) {
+/// A modern server that tells of these resources alone, and only if it says that it tells of any.
+fn acknowledges(uris: &[&str], asked: &Asked, stream: &mut TcpStream, capabilities: &Value) {
     match asked.rpc() {
         "server/discover" => {
             let versions = ["2026-07-28"];
@@ -128,7 +128,7 @@ fn acknowledges_one(asked: &Asked, stream: &mut TcpStream, capabilities: &Value)
         }
         "subscriptions/listen" => {
             let tag = json!({"io.modelcontextprotocol/subscriptionId": asked.id()});
-            let granted = json!({"resourceSubscriptions": ["x:a"]});
+            let granted = json!({ "resourceSubscriptions": uris });
             let said = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
                 "params": {"_meta": tag, "notifications": granted}});
             begin_events(stream);
@@ -149,7 +149,8 @@ fn what_a_server_does_not_tell_of_is_not_promised() {
     );
     for (capabilities, honoured) in [(&telling, &one), (&silent, &none)] {
         let said = capabilities.clone();
-        let script = Script::start(move |asked, stream| acknowledges_one(asked, stream, &said));
+        let script =
+            Script::start(move |asked, stream| acknowledges(&["x:a"], asked, stream, &said));
         let listener = Listener::open(&script.gateway(), wanted.clone());
         assert_eq!(&listener.honoured, honoured, "modern, {capabilities}");
     }
@@ -178,6 +179,71 @@ fn what_a_server_does_not_tell_of_is_not_promised() {
             of("resources/unsubscribe") == honoured.as_object().map_or(0, serde_json::Map::len)
         };
         wait_for("nothing is subscribed any more", || ended(&script));
+    }
+}
+
+/// The resources for which a scripted server is listened to, in the order of the requests.
+fn listens(script: &Script) -> Vec<Value> {
+    let asked = script.asked().into_iter();
+    asked
+        .filter(|a| a.rpc() == "subscriptions/listen")
+        .map(|a| {
+            let mut uris = a.body["params"]["notifications"]["resourceSubscriptions"].clone();
+            if let Some(uris) = uris.as_array_mut() {
+                uris.sort_by_key(Value::to_string);
+            }
+            uris
+        })
+        .collect()
+}
+
+#[test]
+fn a_listen_is_as_wide_as_what_is_wanted() {
+    let telling = json!({"resources": {"subscribe": true}});
+    let script = Script::start(move |asked, stream| {
+        acknowledges(&["x:a", "x:b"], asked, stream, &telling);
+    });
+    let gateway = script.gateway();
+    assert!(
+        listens(&script).is_empty(),
+        "nobody listens, and no list can change"
+    );
+    let first = Listener::open(&gateway, json!({"resourceSubscriptions": ["x:a"]}));
+    let second = Listener::open(&gateway, json!({"resourceSubscriptions": ["x:a", "x:b"]}));
+    let third = Listener::open(&gateway, json!({"resourceSubscriptions": ["x:b"]}));
+    let expected = [json!(["x:a"]), json!(["x:a", "x:b"])];
+    assert_eq!(listens(&script), expected, "the third needs no other");
+    drop((first, second));
+    wait_for("it is narrower", || listens(&script).len() == 3);
+    assert_eq!(listens(&script)[2], json!(["x:b"]));
+    drop(third);
+}
+
+#[test]
+fn a_task_is_told_to_its_owner() {
+    let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
+    let server = Upstream::start(Era::Modern);
+    for gateway in [server.gateway(), on_stdio(Era::Modern)] {
+        let start = || {
+            let arguments = json!({"seconds": 1});
+            let params = json!({"name": "slow_compute", "arguments": arguments, "_meta": meta});
+            let begun = gateway.modern("/mcp", "tools/call", params).json()["result"].clone();
+            assert_eq!(begun["resultType"], "task", "{begun}");
+            begun["taskId"].clone()
+        };
+        let (first, second) = (start(), start());
+        let wanted = json!({"taskIds": [first, "unknown"], "resourceSubscriptions": [WATCHED]});
+        let listener = Listener::open_as(&gateway, &capabilities, wanted);
+        let honoured = json!({"taskIds": [first], "resourceSubscriptions": [WATCHED]});
+        assert_eq!(listener.honoured, honoured);
+        touch(&gateway, WATCHED);
+        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        let told = listener.expect("notifications/tasks", None, PATIENCE);
+        assert_eq!(told["params"]["taskId"], first, "not {second}: {told}");
+        assert_eq!(told["params"]["status"], "completed", "{told}");
+        let rest = listener.all(Duration::from_millis(500));
+        assert!(rest.is_empty(), "{rest:?}");
     }
 }
 

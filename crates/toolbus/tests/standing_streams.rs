@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::listener::Listener;
 use support::script::{
-    Asked, OWN, Script, answer, begin_events, end_events, event, older, result, send,
+    Asked, Script, answer, begin_events, end_events, event, older, result, send,
 };
-use support::{PATIENCE, wait_for};
+use support::{Gateway, PATIENCE, wait_for};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 
@@ -75,84 +76,125 @@ fn a_request_without_a_call_is_refused_and_a_ping_is_answered() {
     );
 }
 
-/// A session's stream, and its call.
+/// What a server knows of its sessions: their streams, and the answers that came for them.
 #[derive(Default)]
 struct Desk {
-    stream: Mutex<Option<TcpStream>>,
-    answered: Mutex<Option<Value>>,
+    count: AtomicUsize,
+    streams: Mutex<HashMap<String, TcpStream>>,
+    answers: Mutex<HashMap<String, Value>>,
 }
 
-#[test]
-fn a_question_on_the_stream_belongs_to_the_only_call() {
+/// A server that asks in each call, on the stream of its session that belongs to none.
+fn asks_apart() -> Script {
     let desk = Arc::new(Desk::default());
-    let script = Script::start(
-        move |asked, stream| match (asked.method.as_str(), asked.rpc()) {
+    Script::start(move |asked, stream| {
+        let session = asked
+            .header("mcp-session-id")
+            .unwrap_or_default()
+            .to_owned();
+        match (asked.method.as_str(), asked.rpc()) {
+            ("POST", "initialize") => {
+                let session = desk.count.fetch_add(1, Ordering::SeqCst);
+                let body = json!({"jsonrpc": "2.0", "id": asked.id(), "result": {
+                    "protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "script", "version": "1"},
+                }});
+                let headers =
+                    format!("content-type: application/json\r\nmcp-session-id: s{session}\r\n");
+                answer(stream, "200 OK", &headers, &body.to_string());
+            }
             ("GET", _) => {
                 begin_events(stream);
-                if asked.header("mcp-session-id") == Some(OWN) {
-                    let again = stream.try_clone().expect("a second handle");
-                    *desk.stream.lock().expect("no panic") = Some(again);
-                }
-                std::thread::sleep(PATIENCE);
+                let again = stream.try_clone().expect("a second handle");
+                desk.streams
+                    .lock()
+                    .expect("no panic")
+                    .insert(session, again);
+                std::thread::sleep(2 * PATIENCE);
             }
             ("POST", "tools/call") => {
-                let question = json!({"jsonrpc": "2.0", "id": 77, "method": "elicitation/create",
-                "params": {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}}});
-                wait_for("the stream is there", || {
-                    desk.stream.lock().expect("no panic").is_some()
-                });
-                let mut own = desk
-                    .stream
-                    .lock()
-                    .expect("no panic")
-                    .take()
-                    .expect("a stream");
-                event(&mut own, &question);
-                wait_for("it is answered", || {
-                    desk.answered.lock().expect("no panic").is_some()
-                });
-                let said = desk
-                    .answered
-                    .lock()
-                    .expect("no panic")
-                    .take()
-                    .unwrap_or_default();
+                let said = desk.ask(&session);
+                let text = json!({"asked": session, "said": said}).to_string();
                 result(
                     stream,
                     asked,
-                    json!({"content": [{"type": "text", "text": said.to_string()}]}),
+                    json!({"content": [{"type": "text", "text": text}]}),
                 );
             }
             ("POST", "") => {
-                *desk.answered.lock().expect("no panic") = Some(asked.body["result"].clone());
+                let mut answers = desk.answers.lock().expect("no panic");
+                answers.insert(session, asked.body["result"].clone());
                 answer(stream, "202 Accepted", "", "");
             }
             _ => assert!(older(asked, stream, json!({"tools": {}})), "{asked:?}"),
-        },
-    );
-    let gateway = script.gateway();
-    let meta = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
-    let call = |more: Value| {
-        let mut params = json!({"name": "work", "arguments": {}, "_meta": meta});
-        params
-            .as_object_mut()
-            .expect("an object")
-            .extend(more.as_object().expect("an object").clone());
-        gateway.modern("/mcp", "tools/call", params).json()["result"].clone()
-    };
-    let asks = call(json!({}));
+        }
+    })
+}
+
+impl Desk {
+    /// Asks in a session, and waits for the answer.
+    fn ask(&self, session: &str) -> Value {
+        let question = json!({"jsonrpc": "2.0", "id": 77, "method": "elicitation/create", "params": {
+            "message": session, "requestedSchema": {"type": "object", "properties": {}},
+        }});
+        let mut stream = self.streams.lock().expect("no panic")[session]
+            .try_clone()
+            .expect("a handle");
+        event(&mut stream, &question);
+        let take = || self.answers.lock().expect("no panic").remove(session);
+        let mut said = None;
+        wait_for("it is answered", || {
+            said = take();
+            said.is_some()
+        });
+        said.unwrap_or_default()
+    }
+}
+
+/// Calls the tool, with an answer where there is one.
+fn call(gateway: &Gateway, more: Value) -> Value {
+    let capabilities = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
+    let mut params = json!({"name": "work", "arguments": {}, "_meta": capabilities});
+    let more = more.as_object().expect("an object").clone();
+    params.as_object_mut().expect("an object").extend(more);
+    gateway.modern("/mcp", "tools/call", params).json()["result"].clone()
+}
+
+/// Answers a call's question with the question itself.
+fn answer_itself(gateway: &Gateway, asks: &Value) {
     assert_eq!(asks["resultType"], "input_required", "{asks}");
     let questions = asks["inputRequests"].as_object().expect("questions");
     let (key, question) = questions.iter().next().expect("one question");
-    assert_eq!(question["params"]["message"], "who?");
-    let answer = json!({"action": "accept", "content": {"name": "me"}});
-    let done = call(json!({"requestState": asks["requestState"], "inputResponses": {key: answer}}));
+    let said = json!({"action": "accept", "content": {"for": question["params"]["message"]}});
+    let answers = json!({"requestState": asks["requestState"], "inputResponses": {key: said}});
+    let done = call(gateway, answers);
     let text = done["content"][0]["text"].as_str().unwrap_or_default();
+    let text: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{done}"));
+    assert_eq!(text["said"], said);
     assert_eq!(
-        serde_json::from_str::<Value>(text).expect("JSON"),
-        answer,
-        "{done}"
+        text["asked"], said["content"]["for"],
+        "the question of another call"
     );
+}
+
+#[test]
+fn a_question_on_the_stream_belongs_to_the_only_call_of_its_session() {
+    let script = asks_apart();
+    let gateway = script.gateway();
+    answer_itself(&gateway, &call(&gateway, json!({})));
+    // From here on it is known that the server asks there: calls at once have sessions of their own.
+    let at_once: Vec<Value> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| call(&gateway, json!({}))))
+            .collect();
+        calls
+            .into_iter()
+            .map(|call| call.join().expect("a result"))
+            .collect()
+    });
+    for asks in &at_once {
+        answer_itself(&gateway, asks);
+    }
 }
 
 #[test]
@@ -220,6 +262,31 @@ fn what_may_have_been_missed_is_told_as_changed() {
         count(&script, "tools/list") >= 2
     });
     assert_eq!(gets(&script).len(), 2);
+}
+
+#[test]
+fn a_stream_that_is_refused_for_now_is_asked_for_again() {
+    let count = AtomicUsize::new(0);
+    let script = Script::start(move |asked, stream| {
+        if older(asked, stream, changing()) {
+            return;
+        }
+        let statuses = ["409 Conflict", "503 Service Unavailable"];
+        match asked
+            .is_base()
+            .then(|| statuses.get(count.fetch_add(1, Ordering::SeqCst)))
+        {
+            Some(Some(status)) => answer(stream, status, "", ""),
+            _ => {
+                begin_events(stream);
+                event(stream, &notice(TOOLS, json!({})));
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    });
+    let gateway = script.gateway();
+    let listener = Listener::open(&gateway, json!({"toolsListChanged": true}));
+    listener.expect(TOOLS, None, PATIENCE);
 }
 
 #[test]

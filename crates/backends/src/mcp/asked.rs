@@ -185,7 +185,7 @@ async fn carry(
     let _ = timeout(TELL_WITHIN, tell).await;
     let cause = connection.link.cause("the server had not answered");
     let _ = sender.send(Err(Error::OutcomeUnknown(cause.into())));
-    if connection.link.hears_by_turns()
+    if connection.link.asks_by_turns()
         && timeout(QUIET_WITHIN, exchange).await.is_err()
         && lease.is_one_of_many()
     {

@@ -25,6 +25,11 @@ const KEEP_IDLE: Duration = Duration::from_secs(4);
 /// How long a connection may take to open.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// After how much silence a server's machine is asked whether it is still there, how often, and how many times in vain. A
+/// stream on which nothing has to be said ends in any case within two minutes after the other side has vanished.
+const STILL_THERE: (Duration, Duration, u32) =
+    (Duration::from_secs(60), Duration::from_secs(15), 4);
+
 /// How much of an unexpected answer is shown.
 const SHOWN: usize = 300;
 
@@ -68,6 +73,9 @@ impl Client {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        connector.set_keepalive(Some(STILL_THERE.0));
+        connector.set_keepalive_interval(Some(STILL_THERE.1));
+        connector.set_keepalive_retries(Some(STILL_THERE.2));
         let mut builder = Pool::builder(TokioExecutor::new());
         builder
             .pool_idle_timeout(KEEP_IDLE)

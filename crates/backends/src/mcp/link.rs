@@ -291,6 +291,15 @@ impl Link {
         matches!(self, Self::Stdio(_) | Self::OldSse(_))
     }
 
+    /// What the server asks could be meant for any call of a session, so that each session has one at a time. Over HTTP
+    /// that is known once the server has asked on the stream that belongs to no request.
+    pub(super) fn asks_by_turns(&self) -> bool {
+        match self {
+            Self::Stdio(_) | Self::OldSse(_) => true,
+            Self::Http(link) => link.news().asks_apart(),
+        }
+    }
+
     /// What is known of the server's state, for an error that says `what`.
     pub(super) fn cause(&self, what: &str) -> Cause {
         match self {

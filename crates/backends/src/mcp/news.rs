@@ -1,13 +1,15 @@
 //! What a server tells of its own accord, to those who listen: which lists have changed, and which resources.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use toolbus_model::{Changes, Notice, Object};
 use toolbus_protocol::Envelope;
 
+use super::lock;
 use super::overlap::Overlap;
 
 /// Notices that wait for a listener. One that reads has none waiting; one that does not is let go.
@@ -32,6 +34,8 @@ pub(super) struct News {
     wanted: Notify,
     /// Counts decisions of the server's.
     decided: watch::Sender<u64>,
+    /// The server has asked something where it does not say in which call.
+    asks_apart: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -121,18 +125,28 @@ impl News {
     }
 
     fn count(&self, list: impl FnOnce(&mut Changes) -> &mut u64) {
-        *list(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner)) += 1;
+        *list(&mut lock(&self.changes)) += 1;
         self.relist.notify_one();
     }
 
     /// How often each list was said to have changed.
     pub(super) fn changes(&self) -> Changes {
-        *self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.changes)
     }
 
     /// The lists may have changed without a word.
     pub(super) fn relist(&self) {
         self.relist.notify_one();
+    }
+
+    /// The server asks something on the stream that belongs to no request.
+    pub(super) fn note_asks_apart(&self) {
+        self.asks_apart.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has done so before.
+    pub(super) fn asks_apart(&self) -> bool {
+        self.asks_apart.load(Ordering::Relaxed)
     }
 
     /// Waits until the lists are to be read again.
@@ -222,11 +236,11 @@ impl News {
     }
 
     fn overlap(&self) -> MutexGuard<'_, Overlap> {
-        self.overlap.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.overlap)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

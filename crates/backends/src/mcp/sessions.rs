@@ -22,6 +22,9 @@ const MAX_SESSIONS: usize = 64;
 /// so that one is too few.
 pub(super) const POOL: usize = 4;
 
+/// The same at a URL, where a session costs us two connections at most.
+pub(super) const POOL_AT_URLS: usize = 16;
+
 /// When to come back, where every session is in use.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -111,9 +114,12 @@ impl Sessions {
     fn places(&self, key: &Key, places: Option<usize>) -> Option<Arc<Semaphore>> {
         let mut pools = self.pools();
         let pool = pools.entry(key.clone()).or_insert_with(|| Pool {
-            places: places.map(|places| Arc::new(Semaphore::new(places))),
+            places: None,
             slots: Vec::new(),
         });
+        if pool.places.is_none() {
+            pool.places = places.map(|places| Arc::new(Semaphore::new(places)));
+        }
         pool.places.clone()
     }
 

@@ -128,6 +128,9 @@ impl Standalone {
                 return;
             };
             if let Ok(Message::Call(said)) = Message::parse(&event.data) {
+                if said.id.is_some() && said.method != "ping" {
+                    link.news().note_asks_apart();
+                }
                 link.told(&said, self.revision, None).await;
             }
         };
@@ -147,6 +150,10 @@ impl Standalone {
 
 /// Whether another attempt could be answered otherwise. A page for people, or "method not allowed", stays what it is.
 fn may_change(status: StatusCode) -> bool {
-    let is_no = status == StatusCode::NOT_IMPLEMENTED;
-    status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && !is_no)
+    match status {
+        // Some servers allow one stream for each session, and have not noticed yet that the last one is lost.
+        StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED => false,
+        status => status.is_server_error(),
+    }
 }

@@ -1,13 +1,14 @@
 //! Requests that wait for their answers, and who is meant by what a server says meanwhile on a stream that all share.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 use toolbus_model::{Error, Object};
 use toolbus_protocol::{Envelope, Reply, meta};
 
 use super::ear::{Ear, refusal};
+use super::lock;
 use super::news::News;
 
 /// Questions that are kept for the first call.
@@ -151,8 +152,4 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         lock(&self.waiting.table).remove(&self.id);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

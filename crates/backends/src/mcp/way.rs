@@ -10,7 +10,7 @@ use toolbus_model::{Call, Cause, Era, Error, Object, Request};
 use super::abilities::{self, Abilities};
 use super::link::{Connection, Link};
 use super::server::{McpServer, Sharing};
-use super::sessions::{Key, Lease, POOL};
+use super::sessions::{Key, Lease, POOL, POOL_AT_URLS};
 use super::{connect, lock};
 
 /// How long a server may take to open a further session. What had to be downloaded is there since the first one.
@@ -123,8 +123,12 @@ impl McpServer {
             caller: alone.then(|| call.seed.caller.clone()),
         };
         // On stdio a server's question does not say in which call it comes up.
-        let by_turns = abilities.any() && base.link.hears_by_turns();
-        let places = by_turns.then_some(if per_caller { 1 } else { POOL });
+        let by_turns = abilities.any() && base.link.asks_by_turns();
+        let places = by_turns.then_some(match base.link {
+            _ if per_caller => 1,
+            Link::Http(_) => POOL_AT_URLS,
+            Link::Stdio(_) | Link::OldSse(_) => POOL,
+        });
         self.own(base, key, places, abilities, call).await
     }
 

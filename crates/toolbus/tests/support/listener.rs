@@ -23,8 +23,14 @@ pub struct Listener {
 impl Listener {
     /// Listens, once it is acknowledged.
     pub fn open(gateway: &Gateway, wanted: Value) -> Self {
+        Self::open_as(gateway, &json!({}), wanted)
+    }
+
+    /// [`Listener::open`] for a client of these capabilities.
+    pub fn open_as(gateway: &Gateway, capabilities: &Value, wanted: Value) -> Self {
         let mut stream = gateway.connect();
-        let params = json!({ "notifications": wanted });
+        let meta = json!({ "io.modelcontextprotocol/clientCapabilities": capabilities });
+        let params = json!({ "notifications": wanted, "_meta": meta });
         stream
             .write_all(&modern_request("/mcp", "subscriptions/listen", params))
             .expect("sent");

@@ -164,9 +164,6 @@ pub fn end_events(stream: &mut TcpStream) {
 /// The session that serves everybody.
 const BASE: &str = "base";
 
-/// The session of a caller who can be asked something, though not everything.
-pub const OWN: &str = "own";
-
 /// Answers what every older server is asked: false where it was something else.
 pub fn older(asked: &Asked, stream: &mut TcpStream, capabilities: Value) -> bool {
     match (asked.method.as_str(), asked.rpc()) {
@@ -175,11 +172,7 @@ pub fn older(asked: &Asked, stream: &mut TcpStream, capabilities: Value) -> bool
                 "protocolVersion": "2025-11-25", "capabilities": capabilities,
                 "serverInfo": {"name": "script", "version": "1"},
             }});
-            let session = match &asked.body["params"]["capabilities"] {
-                capabilities if *capabilities == json!({}) => BASE,
-                capabilities if capabilities.get("sampling").is_some() => "everything",
-                _ => OWN,
-            };
+            let session = if asked.is_base() { BASE } else { "own" };
             let headers =
                 format!("content-type: application/json\r\nmcp-session-id: {session}\r\n");
             answer(stream, "200 OK", &headers, &body.to_string());
