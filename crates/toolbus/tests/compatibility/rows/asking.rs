@@ -9,16 +9,21 @@ use crate::support::upstream::Era;
 /// What is written where a revision does not know a question: the client hears why its call failed.
 const REFUSED: Got = Got::Instead("the call fails and says why");
 
-/// Calls a tool that asks what this client cannot declare: an error, or a failed result, that names the capability.
-fn refused(client: &mut Client, tool: &str, arguments: Value) -> Result<Got, String> {
+/// Calls a tool that must fail: with an error, or a failed result, that has this word in it.
+fn fails(client: &mut Client, tool: &str, arguments: Value, word: &str) -> Result<(), String> {
     let params = json!({ "name": tool, "arguments": arguments });
     let outcome = client.ask("tools/call", params)?;
-    let says = |value: &Value| value.to_string().contains("elicitation");
+    let says = |value: &Value| value.to_string().contains(word);
     let said = match &outcome {
         Ok(result) => result["isError"] == true && says(result),
         Err(error) => says(error),
     };
-    holds(said, || format!("not refused with a reason: {outcome:?}"))?;
+    holds(said, || format!("no failure with {word:?}: {outcome:?}"))
+}
+
+/// Calls a tool that asks what this client's revision cannot declare.
+fn refused(client: &mut Client, tool: &str, arguments: Value) -> Result<Got, String> {
+    fails(client, tool, arguments, "elicitation")?;
     Ok(REFUSED)
 }
 
@@ -115,6 +120,33 @@ pub(super) fn roots(client: &mut Client, _: Era) -> Result<Got, String> {
     question(client, "roots/list")?;
     holds(text.contains("file:///work"), || text)?;
     Ok(Got::All)
+}
+
+/// Up to 2025-11-25 a client can refuse a question with an error, whose words are to reach whoever asked.
+pub(super) fn refusal(client: &mut Client, _: Era) -> Result<Got, String> {
+    if client.revision().is_modern() {
+        return Ok(Got::Instead("not in this revision"));
+    }
+    client.refusal = Some("no model is here");
+    let prompt = json!({ "prompt": "?" });
+    let failed = fails(client, "test_sampling", prompt, "no model is here");
+    client.refusal = None;
+    failed?;
+    Ok(Got::All)
+}
+
+/// This client declares nothing: it is not asked, and the call fails and says why.
+pub(super) fn undeclared(client: &mut Client, _: Era) -> Result<Got, String> {
+    client.questions();
+    fails(
+        client,
+        "test_sampling",
+        json!({ "prompt": "?" }),
+        "sampling",
+    )?;
+    let asked = client.questions();
+    holds(asked.is_empty(), || format!("asked {asked:?}"))?;
+    Ok(REFUSED)
 }
 
 pub(super) fn several(client: &mut Client, _: Era) -> Result<Got, String> {

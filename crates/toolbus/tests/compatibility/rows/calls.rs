@@ -138,6 +138,10 @@ pub(super) fn tasks(client: &mut Client, server: Era) -> Result<Got, String> {
     }
     let text = client.text_of("slow_compute", json!({ "seconds": 0.1 }))?;
     holds(text.starts_with("Slept for"), || text)?;
+    if client.revision().has_forms() {
+        let text = client.text_of("confirm_delete", json!({ "filename": "old" }))?;
+        holds(text == "Deleted old", || text)?;
+    }
     if server == Era::Modern {
         let refused = client.ask("tools/call", json!({ "name": "failing_job" }))?;
         holds(

@@ -88,6 +88,11 @@ pub(crate) const ROWS: &[Row] = &[
     differs("sampling", asking::sampling),
     differs("roots", asking::roots),
     differs("several questions in one call", asking::several),
+    differs("a question that the client refuses", asking::refusal),
+    plain(
+        "a question that the client cannot answer",
+        asking::undeclared,
+    ),
     plain("subscription to a resource", news::resource),
     plain("changes of lists", news::lists),
     differs("cancellation reaches the server", calls::cancellation),
