@@ -110,6 +110,7 @@ fn every_client_gets_everything_from_a_server_of_its_own_era() {
         (Revision::V2026_07_28, Era::Modern),
         (Revision::V2025_11_25, Era::Legacy),
         (Revision::V2025_06_18, Era::Legacy),
+        (Revision::V2024_11_05, Era::Oldest),
     ] {
         let upstream = Upstream::start(server);
         for over_http in [true, false] {
@@ -117,6 +118,7 @@ fn every_client_gets_everything_from_a_server_of_its_own_era() {
                 let mut stdio = Command::new(support::testkit("fixture"));
                 stdio.args(["stdio", "--era", server.name()]);
                 let way = match over_http {
+                    true if server == Era::Oldest => Way::Sse(upstream.address()),
                     true => Way::Http(upstream.address(), "/mcp".to_owned()),
                     false => Way::Stdio(stdio),
                 };
