@@ -110,19 +110,25 @@ fn every_client_gets_everything_from_a_server_of_its_own_era() {
         (Revision::V2026_07_28, Era::Modern),
         (Revision::V2025_11_25, Era::Legacy),
         (Revision::V2025_06_18, Era::Legacy),
+        (Revision::V2024_11_05, Era::Oldest),
     ] {
         let upstream = Upstream::start(server);
-        let mut stdio = Command::new(support::testkit("fixture"));
-        stdio.args(["stdio", "--era", server.name()]);
-        let ways = [
-            Way::Http(upstream.address(), "/mcp".to_owned()),
-            Way::Stdio(stdio),
-        ];
-        for way in ways {
-            let capabilities = client.capabilities();
-            let mut peer = Client::connect(way, client, capabilities).expect("connected");
+        for over_http in [true, false] {
+            let connect = |capabilities| {
+                let mut stdio = Command::new(support::testkit("fixture"));
+                stdio.args(["stdio", "--era", server.name()]);
+                let way = match over_http {
+                    true if server == Era::Oldest => Way::Sse(upstream.address()),
+                    true => Way::Http(upstream.address(), "/mcp".to_owned()),
+                    false => Way::Stdio(stdio),
+                };
+                Client::connect(way, client, capabilities).expect("connected")
+            };
+            let mut peer = connect(client.capabilities());
             for row in ROWS {
-                if let Err(error) = (row.run)(&mut peer, server) {
+                let mut plain = row.plain.then(|| connect(json!({})));
+                let peer = plain.as_mut().unwrap_or(&mut peer);
+                if let Err(error) = (row.run)(peer, server) {
                     panic!("{} ({}): {error}", row.name, client.name());
                 }
             }

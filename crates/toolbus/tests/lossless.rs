@@ -54,6 +54,8 @@ fn every_payload_arrives_as_it_was_sent() {
         (Era::Modern, false),
         (Era::Legacy, true),
         (Era::Legacy, false),
+        // HTTP+SSE.
+        (Era::Oldest, true),
     ];
     let lost = std::thread::scope(|scope| {
         let (definitions, file) = (&definitions, file.as_path());

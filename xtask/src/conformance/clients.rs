@@ -26,7 +26,7 @@ const LATER: &str = "auth/";
 pub(super) fn one_set(place: &Place, revision: &str, expected: &Expected) -> Result<Tally> {
     let suite = Suite::new(place, revision, Leg::Client)?;
     let results = run(place, &suite, revision)?;
-    let verdicts = Verdict::all(&results, expected.of(revision, ROUTE), warnings);
+    let verdicts = Verdict::all(ROUTE, &results, expected.of(revision, ROUTE), warnings);
     report::print(revision, "the gateway as the client", &verdicts);
     Ok(Tally::of(&verdicts))
 }

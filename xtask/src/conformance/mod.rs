@@ -152,7 +152,7 @@ fn one_set(place: &Place, routes: &[Route], revision: &str, expected: &Expected)
     let direct = runs.first().map_or(&[][..], |run| &run.results);
     for (route, run) in routes.iter().zip(&runs) {
         let listed = expected.of(revision, route.name());
-        let mut verdicts = Verdict::all(&run.results, listed, |result| {
+        let mut verdicts = Verdict::all(route.name(), &run.results, listed, |result| {
             let same = direct.iter().find(|other| other.name == result.name);
             same.map_or_else(Vec::new, |other| {
                 compare::losses(&other.checks, &result.checks)

@@ -5,8 +5,19 @@ use std::collections::BTreeSet;
 use super::suite::{Check, ScenarioResult, Status};
 use crate::say::say;
 
-/// Scenarios that the suite skips whatever the server does: this one listens elsewhere than SEP-2663 says.
-const SKIPPED_BY_THE_SUITE: [&str; 1] = ["tasks-status-notifications"];
+/// Scenarios in which nothing can be seen, on this route or on all, and why.
+const NOTHING_TO_SEE: [(&str, Option<&str>, &str); 2] = [
+    (
+        "tasks-status-notifications",
+        None,
+        "skipped: the suite listens elsewhere than SEP-2663 says",
+    ),
+    (
+        "server-sse-polling",
+        Some("stdio"),
+        "skipped: a server on stdio has no stream to close",
+    ),
+];
 
 /// How many scenarios ended how.
 #[derive(Clone, Copy, Default)]
@@ -19,17 +30,15 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(super) fn of(verdicts: &[Verdict]) -> Self {
-        let count = |ending: Ending| {
-            verdicts
-                .iter()
-                .filter(|verdict| verdict.ending == ending)
-                .count()
+        let count = |is_such: fn(Ending) -> bool| {
+            let verdicts = verdicts.iter();
+            verdicts.filter(|verdict| is_such(verdict.ending)).count()
         };
         Self {
-            passed: count(Ending::Passed),
-            failed: count(Ending::Failed) + count(Ending::PassedButListed),
-            expected: count(Ending::FailedAsListed),
-            skipped: count(Ending::Skipped),
+            passed: count(|ending| ending == Ending::Passed),
+            failed: count(|ending| matches!(ending, Ending::Failed | Ending::PassedButListed)),
+            expected: count(|ending| ending == Ending::FailedAsListed),
+            skipped: count(|ending| matches!(ending, Ending::Skipped(_))),
         }
     }
 
@@ -47,7 +56,7 @@ enum Ending {
     Failed,
     FailedAsListed,
     PassedButListed,
-    Skipped,
+    Skipped(&'static str),
 }
 
 /// One line of the table.
@@ -61,15 +70,16 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Judges every result, with what each lost on its way; a listed name that no scenario has is a failure too.
+    /// Judges every result of a route, with what each lost on its way; a listed name that no scenario has is a failure too.
     pub(super) fn all(
+        route: &str,
         results: &[ScenarioResult],
         listed: &BTreeSet<String>,
         lost: impl Fn(&ScenarioResult) -> Vec<String>,
     ) -> Vec<Self> {
         let mut verdicts: Vec<_> = results
             .iter()
-            .map(|result| Self::new(result, listed.contains(&result.name), lost(result)))
+            .map(|result| Self::new(route, result, listed.contains(&result.name), lost(result)))
             .collect();
         let unknown = listed
             .iter()
@@ -99,24 +109,24 @@ impl Verdict {
         }
     }
 
-    fn new(result: &ScenarioResult, listed: bool, lost: Vec<String>) -> Self {
+    fn new(route: &str, result: &ScenarioResult, listed: bool, lost: Vec<String>) -> Self {
         let count = |status: Status| {
             let checks = result.checks.iter();
             checks.filter(|check| check.status == status).count()
         };
         let (passed, failed) = (count(Status::Success), count(Status::Failure));
-        let skipped = count(Status::Skipped);
-        let is_skipped = skipped > 0
-            && skipped == result.checks.len()
-            && SKIPPED_BY_THE_SUITE.contains(&result.name.as_str());
+        let is_quiet = passed + failed + count(Status::Warning) == 0 && !result.checks.is_empty();
+        let excuse = NOTHING_TO_SEE.iter().find(|(name, only, _)| {
+            *name == result.name && only.is_none_or(|only| only == route) && is_quiet
+        });
         // A scenario of skipped checks only has shown nothing: a gateway that lost the capability looks like that.
         let good = failed == 0 && passed > 0 && lost.is_empty();
-        let ending = match (good, listed) {
-            (false, false) if is_skipped && lost.is_empty() => Ending::Skipped,
-            (true, false) => Ending::Passed,
-            (false, false) => Ending::Failed,
-            (false, true) => Ending::FailedAsListed,
-            (true, true) => Ending::PassedButListed,
+        let ending = match (good, listed, excuse) {
+            (false, false, Some((_, _, why))) => Ending::Skipped(why),
+            (true, false, _) => Ending::Passed,
+            (false, false, None) => Ending::Failed,
+            (false, true, _) => Ending::FailedAsListed,
+            (true, true, _) => Ending::PassedButListed,
         };
         let mut reasons = reasons(&result.checks);
         reasons.extend(lost);
@@ -135,7 +145,7 @@ impl Verdict {
             Ending::Passed => "passed",
             Ending::Failed => "FAILED",
             Ending::FailedAsListed => "failed, as expected",
-            Ending::Skipped => "skipped by the suite itself",
+            Ending::Skipped(why) => why,
             Ending::PassedButListed => {
                 "PASSED, though listed: take it off xtask/expected-failures.yml"
             }
@@ -214,6 +224,7 @@ mod tests {
             result("good-listed", &[Success, Warning]),
             result("skipped", &[Skipped]),
             result("tasks-status-notifications", &[Skipped]),
+            result("server-sse-polling", &[Info]),
             result("absent", &[]),
             result("lossy", &[Success]),
             result("lossy-listed", &[Success]),
@@ -223,7 +234,7 @@ mod tests {
             true => vec!["check: success directly, missing here".to_owned()],
             false => Vec::new(),
         };
-        let verdicts = Verdict::all(&results, &BTreeSet::from(listed), lost);
+        let verdicts = Verdict::all("stdio", &results, &BTreeSet::from(listed), lost);
         let endings: Vec<_> = verdicts.iter().map(|verdict| verdict.ending).collect();
         let expected = [
             Ending::Passed,
@@ -231,7 +242,8 @@ mod tests {
             Ending::FailedAsListed,
             Ending::PassedButListed,
             Ending::Failed,
-            Ending::Skipped,
+            Ending::Skipped(super::NOTHING_TO_SEE[0].2),
+            Ending::Skipped(super::NOTHING_TO_SEE[1].2),
             Ending::Failed,
             Ending::Failed,
             Ending::FailedAsListed,
@@ -240,6 +252,12 @@ mod tests {
         assert_eq!(endings, expected);
         let tally = Tally::of(&verdicts);
         let counted = (tally.passed, tally.failed, tally.expected, tally.skipped);
-        assert_eq!(counted, (1, 6, 2, 1));
+        assert_eq!(counted, (1, 6, 2, 2));
+        let loud = [result("server-sse-polling", &[Info, Failure])];
+        let verdicts = Verdict::all("stdio", &loud, &BTreeSet::new(), |_| Vec::new());
+        assert_eq!(Tally::of(&verdicts).failed, 1);
+        let elsewhere = [result("server-sse-polling", &[Info])];
+        let verdicts = Verdict::all("http", &elsewhere, &BTreeSet::new(), |_| Vec::new());
+        assert_eq!(Tally::of(&verdicts).failed, 1);
     }
 }

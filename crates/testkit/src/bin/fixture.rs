@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use toolbus_testkit::fixture::{Era, Fixture, Options, Running, Verbatim, serve_stdio};
 
 const USAGE: &str =
-    "usage: fixture http [--port N] [--era both|modern|legacy] [--page-size N] [--verbatim FILE]
-       fixture stdio [--era both|modern|legacy] [--page-size N] [--verbatim FILE]";
+    "usage: fixture http [--port N] [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE]
+       fixture stdio [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE]";
 
 enum Mode {
     Http { port: u16 },
@@ -91,6 +91,7 @@ fn read_era(name: &str) -> Option<Era> {
         "both" => Some(Era::Both),
         "modern" => Some(Era::Modern),
         "legacy" => Some(Era::Legacy),
+        "oldest" => Some(Era::Oldest),
         _ => None,
     }
 }

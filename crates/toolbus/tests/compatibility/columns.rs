@@ -42,10 +42,10 @@ const CLIENTS: [Revision; 5] = [
 ];
 
 impl Column {
-    /// Every client over HTTP with every server; on stdio the newest of each era.
+    /// Every client over HTTP with every server; on stdio the newest of each era, with those servers that have the most.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for server in [Era::Modern, Era::Legacy] {
+        for server in [Era::Modern, Era::Legacy, Era::Oldest] {
             for link in [Link::Http, Link::Stdio] {
                 let column = |client, door| Self {
                     client,
@@ -54,7 +54,9 @@ impl Column {
                     link,
                 };
                 all.extend(CLIENTS.map(|client| column(client, Door::Http)));
-                all.extend([CLIENTS[0], CLIENTS[1]].map(|client| column(client, Door::Stdio)));
+                if server != Era::Oldest {
+                    all.extend([CLIENTS[0], CLIENTS[1]].map(|client| column(client, Door::Stdio)));
+                }
             }
         }
         all

@@ -26,6 +26,7 @@ pub(crate) fn tables(seen: &[Seen]) -> String {
             Era::Legacy,
             "A server that knows only 2025-11-25 and 2025-06-18",
         ),
+        (Era::Oldest, "A server that knows only 2024-11-05"),
     ] {
         let _ = writeln!(page, "## {heading}\n");
         let of_server: Vec<_> = seen

@@ -10,11 +10,19 @@ use super::{Gateway, testkit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     Both,
+    /// 2026-07-28.
     Modern,
+    /// 2025-11-25 and 2025-06-18.
     Legacy,
+    /// 2024-11-05, at a URL over HTTP+SSE.
+    Oldest,
 }
 
 impl Era {
+    pub fn is_modern(self) -> bool {
+        self == Self::Modern
+    }
+
     pub const ALL: [Self; 3] = [Self::Modern, Self::Legacy, Self::Both];
 
     /// The name on the fixture's command line.
@@ -23,6 +31,7 @@ impl Era {
             Self::Both => "both",
             Self::Modern => "modern",
             Self::Legacy => "legacy",
+            Self::Oldest => "oldest",
         }
     }
 }

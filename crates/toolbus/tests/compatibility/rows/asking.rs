@@ -2,24 +2,37 @@
 
 use serde_json::{Value, json};
 
-use super::{Got, holds};
-use crate::peer::Client;
+use super::{Got, both, holds};
+use crate::peer::{Client, Revision};
 use crate::support::upstream::Era;
 
 /// What is written where a revision does not know a question: the client hears why its call failed.
 const REFUSED: Got = Got::Instead("the call fails and says why");
 
-/// Calls a tool that asks what this client cannot declare: an error, or a failed result, that names the capability.
-fn refused(client: &mut Client, tool: &str, arguments: Value) -> Result<Got, String> {
+/// Calls a tool that must fail: with an error, or a failed result, that has this word in it.
+fn fails(client: &mut Client, tool: &str, arguments: Value, word: &str) -> Result<(), String> {
     let params = json!({ "name": tool, "arguments": arguments });
     let outcome = client.ask("tools/call", params)?;
-    let says = |value: &Value| value.to_string().contains("elicitation");
+    let says = |value: &Value| value.to_string().contains(word);
     let said = match &outcome {
         Ok(result) => result["isError"] == true && says(result),
         Err(error) => says(error),
     };
-    holds(said, || format!("not refused with a reason: {outcome:?}"))?;
-    Ok(REFUSED)
+    holds(said, || format!("no failure with {word:?}: {outcome:?}"))
+}
+
+/// Calls a tool that asks what this client's revision, or the server's, does not know.
+fn refused(
+    client: &mut Client,
+    has: fn(Revision) -> bool,
+    tool: &str,
+    arguments: Value,
+) -> Result<Got, String> {
+    fails(client, tool, arguments, "elicitation")?;
+    Ok(match has(client.revision()) {
+        true => Got::Instead("not in the server's revision"),
+        false => REFUSED,
+    })
 }
 
 /// The only question that came, which is of this method.
@@ -31,10 +44,10 @@ fn question(client: &mut Client, method: &str) -> Result<Value, String> {
     }
 }
 
-pub(super) fn form(client: &mut Client, _: Era) -> Result<Got, String> {
+pub(super) fn form(client: &mut Client, server: Era) -> Result<Got, String> {
     let arguments = json!({ "message": "Who are you?" });
-    if !client.revision().has_forms() {
-        return refused(client, "test_elicitation", arguments);
+    if !both(client, server, Revision::has_forms) {
+        return refused(client, Revision::has_forms, "test_elicitation", arguments);
     }
     client.questions();
     let text = client.text_of("test_elicitation", arguments.clone())?;
@@ -53,8 +66,9 @@ pub(super) fn form(client: &mut Client, _: Era) -> Result<Got, String> {
 }
 
 pub(super) fn page(client: &mut Client, server: Era) -> Result<Got, String> {
-    if !client.revision().has_pages() {
-        return refused(client, "test_elicitation_url", json!({}));
+    if !both(client, server, Revision::has_pages) {
+        let tool = "test_elicitation_url";
+        return refused(client, Revision::has_pages, tool, json!({}));
     }
     client.questions();
     let text = client.text_of("test_elicitation_url", json!({}))?;
@@ -76,8 +90,8 @@ pub(super) fn page(client: &mut Client, server: Era) -> Result<Got, String> {
 /// 2025-11-25 has an error for this, and the client calls again; 2026-07-28 asks like for any other page.
 pub(super) fn page_first(client: &mut Client, server: Era) -> Result<Got, String> {
     let tool = "test_elicitation_url_required";
-    if !client.revision().has_pages() {
-        return refused(client, tool, json!({}));
+    if !both(client, server, Revision::has_pages) {
+        return refused(client, Revision::has_pages, tool, json!({}));
     }
     client.questions();
     let mut outcome = client.ask("tools/call", json!({ "name": tool }))?;
@@ -117,8 +131,35 @@ pub(super) fn roots(client: &mut Client, _: Era) -> Result<Got, String> {
     Ok(Got::All)
 }
 
-pub(super) fn several(client: &mut Client, _: Era) -> Result<Got, String> {
-    let forms = client.revision().has_forms();
+/// Up to 2025-11-25 a client can refuse a question with an error, whose words are to reach whoever asked.
+pub(super) fn refusal(client: &mut Client, _: Era) -> Result<Got, String> {
+    if client.revision().is_modern() {
+        return Ok(Got::Instead("not in this revision"));
+    }
+    client.refusal = Some("no model is here");
+    let prompt = json!({ "prompt": "?" });
+    let failed = fails(client, "test_sampling", prompt, "no model is here");
+    client.refusal = None;
+    failed?;
+    Ok(Got::All)
+}
+
+/// This client declares nothing: it is not asked, and the call fails and says why.
+pub(super) fn undeclared(client: &mut Client, _: Era) -> Result<Got, String> {
+    client.questions();
+    fails(
+        client,
+        "test_sampling",
+        json!({ "prompt": "?" }),
+        "sampling",
+    )?;
+    let asked = client.questions();
+    holds(asked.is_empty(), || format!("asked {asked:?}"))?;
+    Ok(REFUSED)
+}
+
+pub(super) fn several(client: &mut Client, server: Era) -> Result<Got, String> {
+    let forms = both(client, server, Revision::has_forms);
     let expected = if forms { 3 } else { 2 };
     client.questions();
     let text = client.text_of("test_input_required_result_capabilities", json!({}))?;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Got, holds};
-use crate::peer::Client;
+use super::{Got, both, holds};
+use crate::peer::{Client, Revision};
 use crate::support::upstream::Era;
 
 /// The entry of a list with this name.
@@ -44,12 +44,12 @@ pub(super) fn tools(client: &mut Client, _: Era) -> Result<Got, String> {
     Ok(Got::All)
 }
 
-pub(super) fn structured_object(client: &mut Client, _: Era) -> Result<Got, String> {
+pub(super) fn structured_object(client: &mut Client, server: Era) -> Result<Got, String> {
     let result = client.call("echo", json!({ "message": "x" }))?;
     holds(result["content"][0]["text"] == "x", || {
         format!("no text: {result}")
     })?;
-    if !client.revision().has_structure() {
+    if !both(client, server, Revision::has_structure) {
         return Ok(Got::Instead("as text"));
     }
     let echo = needed(
@@ -72,7 +72,7 @@ pub(super) fn structured_list(client: &mut Client, server: Era) -> Result<Got, S
         format!("no text: {result}")
     })?;
     let structured = &result["structuredContent"];
-    match client.revision().is_modern() && server == Era::Modern {
+    match both(client, server, Revision::is_modern) {
         true => {
             holds(*structured == json!([1, 2, 3]), || {
                 format!("no structured content: {result}")
@@ -187,7 +187,7 @@ pub(super) fn cache_hints(client: &mut Client, server: Era) -> Result<Got, Strin
         return Ok(Got::Instead("left out"));
     }
     client.get("server/discover", json!({}))?;
-    if server == Era::Legacy {
+    if !server.is_modern() {
         return Ok(Got::Instead("the gateway's own"));
     }
     holds(

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Got, holds};
-use crate::peer::Client;
+use super::{Got, both, holds, revision};
 use crate::peer::shape::LEVELS;
+use crate::peer::{Client, Revision};
 use crate::support::upstream::Era;
 
 /// How long something may take that is looked for again and again.
@@ -94,8 +94,11 @@ pub(super) fn resumption(client: &mut Client, server: Era) -> Result<Got, String
     let before = client.resumptions();
     let text = client.text_of("test_reconnection", json!({}))?;
     holds(text.contains("survived"), || text)?;
-    match (server, client.resumptions() > before) {
-        (Era::Modern, _) => Ok(Got::Instead("not in the server's revision")),
+    match (
+        revision(server).has_priming(),
+        client.resumptions() > before,
+    ) {
+        (false, _) => Ok(Got::Instead("not in the server's revision")),
         (_, true) => Ok(Got::All),
         (_, false) => Ok(Got::Instead("answered in one piece")),
     }
@@ -130,7 +133,7 @@ pub(super) fn ping_by_the_server(client: &mut Client, server: Era) -> Result<Got
 }
 
 pub(super) fn tasks(client: &mut Client, server: Era) -> Result<Got, String> {
-    if client.revision().is_modern() && server == Era::Modern {
+    if both(client, server, Revision::is_modern) {
         follow(client)?;
         answer(client)?;
         stop(client)?;
@@ -138,6 +141,10 @@ pub(super) fn tasks(client: &mut Client, server: Era) -> Result<Got, String> {
     }
     let text = client.text_of("slow_compute", json!({ "seconds": 0.1 }))?;
     holds(text.starts_with("Slept for"), || text)?;
+    if both(client, server, Revision::has_forms) {
+        let text = client.text_of("confirm_delete", json!({ "filename": "old" }))?;
+        holds(text == "Deleted old", || text)?;
+    }
     if server == Era::Modern {
         let refused = client.ask("tools/call", json!({ "name": "failing_job" }))?;
         holds(

@@ -32,7 +32,7 @@ pub(crate) struct Row {
 impl Row {
     /// The text of a cell.
     pub(crate) fn cell(&self, client: Revision, server: Era, got: Got) -> &'static str {
-        let crosses = client.is_modern() != (server == Era::Modern);
+        let crosses = client.is_modern() != server.is_modern();
         match got {
             Got::Instead(what) => what,
             Got::All if self.differs && crosses => "bridged",
@@ -88,6 +88,11 @@ pub(crate) const ROWS: &[Row] = &[
     differs("sampling", asking::sampling),
     differs("roots", asking::roots),
     differs("several questions in one call", asking::several),
+    differs("a question that the client refuses", asking::refusal),
+    plain(
+        "a question that the client cannot answer",
+        asking::undeclared,
+    ),
     plain("subscription to a resource", news::resource),
     plain("changes of lists", news::lists),
     differs("cancellation reaches the server", calls::cancellation),
@@ -103,4 +108,18 @@ fn holds(condition: bool, complaint: impl FnOnce() -> String) -> Result<(), Stri
         true => Ok(()),
         false => Err(complaint()),
     }
+}
+
+/// The newest revision that a server speaks.
+fn revision(server: Era) -> Revision {
+    match server {
+        Era::Both | Era::Modern => Revision::V2026_07_28,
+        Era::Legacy => Revision::V2025_11_25,
+        Era::Oldest => Revision::V2024_11_05,
+    }
+}
+
+/// Client and server both have something.
+fn both(client: &Client, server: Era, has: fn(Revision) -> bool) -> bool {
+    has(client.revision()) && has(revision(server))
 }

@@ -93,7 +93,13 @@ impl Client {
         }
         shape::question(self.revision, &self.capabilities, method, &params)?;
         let result = self.say(method, params);
-        let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
+        let answer = match self.refusal {
+            Some(message) => {
+                let error = json!({ "code": -1, "message": message });
+                json!({ "jsonrpc": "2.0", "id": id, "error": error })
+            }
+            None => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        };
         self.wire.tell(&answer.to_string())
     }
 

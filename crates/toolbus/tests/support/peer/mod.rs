@@ -46,6 +46,8 @@ pub struct Client {
     resumed: usize,
     /// What to say to elicitations: the action.
     pub action: &'static str,
+    /// The error with which to refuse every question, which only revisions with sessions can.
+    pub refusal: Option<&'static str>,
     /// A member of `_meta` for the next requests.
     pub log_level: Option<&'static str>,
 }
@@ -95,6 +97,7 @@ impl Client {
             question_ids: BTreeSet::new(),
             resumed: 0,
             action: "accept",
+            refusal: None,
             log_level: None,
         };
         if !revision.is_modern() {
