@@ -1,5 +1,5 @@
 # Short names for the project's chores; the chores themselves are in xtask/ (`cargo xtask --help`).
-.PHONY: setup test demo bench conformance fuzz tidy
+.PHONY: setup test demo bench conformance fuzz soak tidy
 
-setup test demo bench conformance fuzz tidy:
+setup test demo bench conformance fuzz soak tidy:
 	@cargo xtask $@

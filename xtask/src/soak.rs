@@ -3,6 +3,7 @@
 
 mod children;
 mod client;
+mod full;
 mod kernel;
 mod load;
 mod pulse;

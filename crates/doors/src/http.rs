@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod old_sse;
+mod room;
 mod session;
 mod socket;
 
@@ -18,7 +19,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_gateway::{Gateway, Scope};
@@ -29,6 +29,7 @@ use crate::legacy::Legacy;
 use crate::observe::{self, json_response};
 use crate::stream::Body;
 use old_sse::{MESSAGES, OldStreams};
+use room::{Answering, Quiet, Room};
 use socket::Socket;
 
 /// What a listener bears.
@@ -36,7 +37,7 @@ use socket::Socket;
 pub struct Limits {
     /// Largest request body, in bytes.
     pub body: usize,
-    /// Connections at once; further ones wait to be accepted.
+    /// Connections at once; further ones wait to be accepted, until one on which nothing is asked has gone.
     pub connections: usize,
     /// Longest time for a request's head to arrive, which is also how long an idle connection is kept.
     pub head_within: Duration,
@@ -106,17 +107,14 @@ impl HttpDoor {
         listener: TcpListener,
         closing: CancellationToken,
     ) -> io::Result<()> {
-        let (tasks, places) = (
+        let (tasks, room) = (
             TaskTracker::new(),
-            Arc::new(Semaphore::new(self.limits.connections)),
+            Arc::new(Room::new(self.limits.connections)),
         );
         let (legacy, ending) = (Arc::clone(&self.legacy), self.ending.clone());
         let clearing = async move { legacy.feeds.clear_out(&legacy.tapes).await };
         self.tasks.spawn(ending.run_until_cancelled_owned(clearing));
-        while let Some(place) = closing
-            .run_until_cancelled(Arc::clone(&places).acquire_owned())
-            .await
-        {
+        while let Some(place) = closing.run_until_cancelled(room.place()).await {
             let stream = match closing.run_until_cancelled(listener.accept()).await {
                 None => break,
                 Some(Ok((stream, _))) => stream,
@@ -126,10 +124,13 @@ impl HttpDoor {
                     continue;
                 }
             };
-            let (door, closing) = (Arc::clone(&self), closing.clone());
+            let (door, room, closing) = (Arc::clone(&self), Arc::clone(&room), closing.clone());
             tasks.spawn(async move {
-                let _place = place;
-                door.connection(stream, &closing).await;
+                let (_place, quiet) = (place, Quiet::begin());
+                tokio::select! {
+                    () = door.connection(stream, &quiet, &closing) => {}
+                    () = room.needed(&quiet) => tracing::debug!("a quiet connection made room"),
+                }
             });
         }
         self.ending.cancel();
@@ -140,13 +141,24 @@ impl HttpDoor {
         Ok(())
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, closing: &CancellationToken) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        quiet: &Arc<Quiet>,
+        closing: &CancellationToken,
+    ) {
         // Small answers must not wait for the acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
         let socket = Socket::new(stream);
         let service = service_fn(|request| {
-            let (door, socket) = (Arc::clone(&self), socket.clone());
-            async move { Ok::<_, Infallible>(door.answer(request, &socket).await) }
+            let (door, socket, asked) = (Arc::clone(&self), socket.clone(), quiet.broken());
+            async move {
+                let answer = door.answer(request, &socket).await;
+                Ok::<_, Infallible>(answer.map(|body| Answering {
+                    body,
+                    _asked: asked,
+                }))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -155,6 +155,44 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 }
 
 #[tokio::test]
+async fn who_asks_for_nothing_makes_room_for_who_does() {
+    let open = open(Limits {
+        connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let _silent = open.send(b"").await;
+    let _slow = open.send(b"POST /mcp HTTP/1.1\r\n").await;
+    let begun = std::time::Instant::now();
+    let answer = open.ask(HEALTH).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(begun.elapsed() < Limits::default().head_within / 2);
+}
+
+#[tokio::test]
+async fn who_is_answered_keeps_its_place() {
+    let open = open(Limits {
+        connections: 1,
+        ..Limits::default()
+    })
+    .await;
+    // The body of this one is on its way: it asks for something.
+    let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 1\r\n\r\n";
+    let mut busy = open.send(head.as_bytes()).await;
+    let mut waiting = open.send(HEALTH).await;
+    assert!(
+        timeout(Duration::from_secs(2), waiting.read_u8())
+            .await
+            .is_err(),
+        "no place yet"
+    );
+    busy.write_all(b"7").await.expect("sent");
+    let answer = read(&mut busy).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(read(&mut waiting).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_closing_door_lets_open_connections_finish() {
     let open = open(Limits::default()).await;
     let mut idle = open.send(b"").await;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::client::Connection;
+use super::full;
 use super::kernel::{descriptors, settled};
 use super::pulse::Pulse;
 use super::report::Report;
@@ -115,7 +116,8 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
     gone(&gateway, before, report).await?;
     gateway.stop()?;
     fixture.stop()?;
-    other.stop()
+    other.stop()?;
+    full::run(ground, report).await
 }
 
 /// Every slow client is cut off by the gateway, not before its time and not long after.
