@@ -1,10 +1,9 @@
 """What clients do with each kind of server in `pairs.py`: steps for the players, and what must be seen in the outcome.
 
 A step's `gives` is text that the server's own answer must contain, so that two empty answers are not taken for equal;
-`era` is that of the callers that can take the step, where not all can.
+`only` says who can take the step, where not every client can; `heard` is how many notices are waited for after it.
 """
 
-import json
 from pathlib import Path
 
 # What a person answers to a form, by the name of the field; each form takes what it has.
@@ -20,9 +19,9 @@ def call(name: str, gives: str, arguments: dict | None = None, **more: object) -
     return do("call", gives, name=name, arguments=arguments or {}, **more)
 
 
-def lists(tool: str, prompt: str, resource: str, template: str) -> list[dict]:
+def lists(tool: str, prompt: str, resource: str, template: str, paged: bool = False) -> list[dict]:
     wanted = {"tools": tool, "prompts": prompt, "resources": resource, "resourceTemplates": template}
-    return [do("list", gives, what=what) for what, gives in wanted.items()]
+    return [do("list", gives, what=what, paged=paged and what == "tools") for what, gives in wanted.items()]
 
 
 def complete_prompt(name: str, argument: str, value: str, gives: str, context: dict | None = None) -> dict:
@@ -35,14 +34,14 @@ def complete_template(uri: str, argument: str, value: str, gives: str) -> dict:
     return do("complete", gives, ref=ref, argument={"name": argument, "value": value}, context=None)
 
 
-PING = do("ping", "{}", era="legacy")
+PING = do("ping", "{}", only="legacy only")
 
 
 def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
     """A server of `_peer.py`."""
-    mark, token = str(folder / f"{play}.mark"), play
+    mark = str(folder / f"{play}.mark")
     uri = f"{name}://watched/{play}"
-    steps = lists("was_given_up", "introduce", "status", "items/{number}")
+    steps = lists("was_given_up", "introduce", "status", "items/{number}", paged=package == "fastmcp")
     steps += [
         call("add", '"result": 42', {"a": 2, "b": 40}),
         call("add", '"isError": true', {"a": "two"}),
@@ -57,8 +56,8 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
         do("prompt", "Introduce Ada of oslo.", name="introduce", arguments={"town": "oslo", "person": "Ada"}),
         complete_prompt("introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
         complete_template(f"{name}://watched/{{who}}", "who", "A", '"values": ["Ada", "Alan"]'),
-        do("give up", '"given": "up"', name="patience", arguments={"token": token, "seconds": 60}, after=0.3, able="cancels"),
-        call("was_given_up", "yes", {"token": token}, until="yes", able="cancels"),
+        do("give up", "up", name="patience", arguments={"token": play, "seconds": 60}, after=0.3, only="cancels"),
+        call("was_given_up", "yes", {"token": play}, until="yes", only="cancels"),
         call("ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
         call("ask_in_vain", "Please decline"),
         PING,
@@ -78,7 +77,7 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
     return steps
 
 
-def everything(name: str, play: str, folder: Path) -> list[dict]:
+def everything(play: str, folder: Path) -> list[dict]:
     """The TypeScript project's example of all there was in 2025-11-25."""
     data = "data:text/plain;base64,aGVsbG8="
     text = "demo://resource/dynamic/text"
@@ -109,7 +108,7 @@ def everything(name: str, play: str, folder: Path) -> list[dict]:
     ]
 
 
-def files(name: str, play: str, folder: Path) -> list[dict]:
+def files(play: str, folder: Path) -> list[dict]:
     """The TypeScript project's server for files."""
     here, written = folder / "files", folder / "written" / f"{play}.txt"
     return [
@@ -125,11 +124,11 @@ def files(name: str, play: str, folder: Path) -> list[dict]:
     ]
 
 
-def fixture(name: str, play: str, folder: Path) -> list[dict]:
+def fixture(play: str, folder: Path) -> list[dict]:
     """The fixture of this project, told to speak 2026-07-28 only and to list in pages."""
     asked = "test_input_required_result"
     touched = "test://watched-resource"
-    return lists("test_image_content", "test_simple_prompt", "static-text", "{id}") + [
+    return lists("test_image_content", "test_simple_prompt", "static-text", "{id}", paged=True) + [
         call("test_simple_text", "simple text"),
         call("test_image_content", '"type": "image"'),
         call("test_audio_content", '"type": "audio"'),
@@ -161,8 +160,31 @@ def fixture(name: str, play: str, folder: Path) -> list[dict]:
     ]
 
 
-def for_era(steps: list[dict], era: str) -> list[dict]:
-    return [step for step in steps if step.get("era", era) == era]
+def everyone(play: str, folder: Path) -> list[dict]:
+    """All servers at one door: the first one with a tool or prompt keeps the name, others have their own in front."""
+    uri = f"plain://watched/{play}"
+    return lists("everything-web_echo", "plain_introduce", "plain-web://status", "old-web://items") + [
+        call("who", '"name": "fast"'),
+        call("plain_who", '"name": "plain"'),
+        call("old_who", '"name": "old"'),
+        call("fast-web_who", '"name": "fast-web"'),
+        call("plain-web_who", '"name": "plain-web"'),
+        call("old-web_who", '"name": "old-web"'),
+        call("get-sum", "The sum of 1 and 2 is 3", {"a": 1, "b": 2}),
+        call("everything-web_get-sum", "The sum of 3 and 4 is 7", {"a": 3, "b": 4}),
+        call("list_allowed_directories", str(folder)),
+        call("fixture-web_test_simple_text", "simple text"),
+        call("no_such_tool", "-32602"),
+        do("read", "old-web is well", uri="old-web://status"),
+        do("prompt", "Greet Bo from plain-web.", name="plain-web_greet", arguments={"person": "Bo"}),
+        complete_prompt("old_introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
+        complete_template("plain-web://watched/{who}", "who", "A", '"values": ["Ada", "Alan"]'),
+        call("plain_ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
+        call("old-web_ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
+        do("watch", uri, notice=uri, name="touch", arguments={"uri": uri}),
+        do("watch", "tools", notice="tools", name="fixture-web_test_trigger_tool_change"),
+        PING,
+    ]
 
 
 def title(step: dict) -> str:
@@ -173,6 +195,3 @@ def title(step: dict) -> str:
     of = f" of {step['notice']}" if step["do"] == "watch" else ""
     return f"{step['do']} {what}{bad}{of}".strip()
 
-
-def contains(outcome: dict, gives: str) -> bool:
-    return gives in json.dumps(outcome, ensure_ascii=False)
