@@ -109,15 +109,16 @@ SERVERS = [
 
 
 @contextlib.contextmanager
-def started(folder: Path):
-    """The servers that have URLs, at which they listen; and what the one for files shows."""
+def started(folder: Path, names: list[str] | None = None):
+    """The servers that have URLs, or some of them: the URLs at which they listen. And what the one for files shows."""
     for name in FOLDERS:
         (folder / name).mkdir()
     (folder / FOLDERS[0] / "hello.txt").write_text("hello file")
     (folder / FOLDERS[0] / "dot.png").write_bytes(RED_DOT)
     with contextlib.ExitStack() as stack:
         # Those that do not say when they listen first, so that they can begin while the others are waited for.
-        at_urls = sorted((each for each in SERVERS if each.way != "stdio"), key=lambda each: each.kind != "everything")
+        at_urls = [each for each in SERVERS if each.way != "stdio" and (names is None or each.name in names)]
+        at_urls.sort(key=lambda each: each.kind != "everything")
         running = {each.name: stack.enter_context(each.start(folder)) for each in at_urls}
         for name, server in running.items():
             if isinstance(server, EverythingAtURL) and not eventually(server.listens):
