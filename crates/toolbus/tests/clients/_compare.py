@@ -35,9 +35,15 @@ def is_passing(entry: object) -> bool:
     return isinstance(entry, dict) and "name" in entry and bool(PASSING.search(entry.get("uri", entry["name"])))
 
 
-def comparable(outcome: dict, client: str, kind: str) -> dict:
-    """An outcome without what comes at a time of the server's own, and how a list was cut into pages."""
+def comparable(outcome: dict, client: str, kind: str, shared: bool) -> dict:
+    """An outcome without what comes at a time of the server's own, and how a list was cut into pages.
+
+    Where the server is a child that others are calling meanwhile, nothing says whose call a log line belongs to: it is
+    told to nobody.
+    """
     asked, heard = outcome["asked"], [each for each in outcome["heard"] if matters(each, client)]
+    if shared:
+        heard = [each for each in heard if each[0] != "log"]
     if kind == "everything":
         # It asks for the roots some time after it has started, and tells who shares its session what happens in it.
         asked = [each for each in asked if each[0] != "roots/list"]
@@ -64,7 +70,11 @@ OF_THE_OLDER = ("execution", "elicitationId")
 def across_eras(value: object) -> object:
     """What is the same in both eras."""
     if isinstance(value, dict):
-        return {key: across_eras(each) for key, each in value.items() if key not in OF_THE_OLDER}
+        found = {key: across_eras(each) for key, each in value.items() if key not in OF_THE_OLDER}
+        # The older one knows objects only as structured content.
+        if found.get("outputSchema", {}).get("type") != "object":
+            found.pop("outputSchema", None)
+        return found
     return [across_eras(each) for each in value] if isinstance(value, list) else value
 
 

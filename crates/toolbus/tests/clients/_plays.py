@@ -130,7 +130,10 @@ class Stage:
         """Each server directly, then through the gateway; `auto` and the other doors with some of them."""
         plays = []
         for server in servers:
-            for mode in set(client.modes) - {"auto"}:
+            for mode in client.modes:
+                # The old transport belongs to the older revisions, but some servers speak newer ones on it.
+                if mode == "auto" or mode == "modern" and server.way == "sse":
+                    continue
                 in_vain = mode not in server.eras
                 plays.append(Play(client, mode, server, "directly", self.directly(server), in_vain))
         for server in self.up:

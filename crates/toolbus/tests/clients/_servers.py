@@ -103,7 +103,7 @@ SERVERS = [
     Server("old-web", "old", "http", OLDER),
     Server("everything-web", "everything", "http", OLDER),
     Server("fixture-web", "fixture", "http", NEWER),
-    Server("plain-sse", "mcp", "sse", BOTH),
+    Server("plain-sse", "mcp", "sse", OLDER),
     Server("everything-sse", "everything", "sse", OLDER),
 ]
 
