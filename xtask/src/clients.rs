@@ -24,7 +24,7 @@ const AT_ONCE: usize = 3;
 const LONGEST: &str = "pairs.py";
 
 /// Scripts bound themselves; one that does not end by then hangs in its very end.
-const LONGEST_TIME: Duration = Duration::from_secs(300);
+const LONGEST_TIME: Duration = Duration::from_secs(400);
 
 /// Which scripts to run.
 #[derive(clap::Args)]

@@ -58,7 +58,10 @@ def matters(heard: list, client: str) -> bool:
     if heard[0] == "log":
         # Clients ask for `info`, where there is something to ask; other servers send whatever they have.
         return heard[1]["level"] != "debug"
-    # The TypeScript client forgets who hears of progress as soon as it has read the result, which can come together
+    # The TypeScript client tells of its own rounds in the same way.
+    if client == "typescript" and str(heard[3]).startswith("Fulfilling input required by"):
+        return False
+    # It forgets who hears of progress as soon as it has read the result, which can come together
     # with the last of it.
     return client != "typescript" or heard[1] != heard[2]
 

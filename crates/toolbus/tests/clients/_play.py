@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 # Connections at once: enough that waits overlap, few enough that no server is slow because of it.
-AT_ONCE = 4
+AT_ONCE = 3
 
 # The longest that one step, or opening a connection, may take, in seconds.
 STEP = 25.0

@@ -12,7 +12,7 @@ from _servers import FOLDERS, NODE, OLD_PYTHON, Server
 from _support import HERE, PYTHON, TOOLBUS
 
 # The longest that one play may take, and one player with all of its plays, in seconds.
-PLAY, PLAYER = 60, 150
+PLAY, PLAYER = 60, 280
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,14 @@ class Client:
         told = [json.loads(line) for line in out.decode().split("\n") if line]
         return {each["play"]: tidy(each, each["play"]) for each in told}
 
+
+# With which servers the mode `auto` is played alone, and the doors besides the common one.
+FOR_AUTO = ("plain", "everything")
+FOR_STDIO = ("plain-web", "everything", "old-web")
+FOR_SSE = ("plain-web", "everything", "fixture-web")
+
+# All servers at one door.
+EVERYONE = Server("all", "everyone", "http", ("legacy", "modern"))
 
 ALL_MODES = ("legacy", "auto", "modern")
 
@@ -78,7 +86,9 @@ class Play:
         return "legacy" if self.mode == "legacy" else "modern"
 
     def steps(self, folder: Path) -> list[dict]:
-        can = {"legacy only": self.era == "legacy", "cancels": "cancels" in self.client.able}
+        # Where several clients use a server at once, its sessions are shared, and one call can be in another than the next.
+        sole = self.where in ("directly", "by stdio")
+        can = {"legacy": self.era == "legacy", "cancels": "cancels" in self.client.able, "sole": sole}
         steps = [step for step in self.server.scene(self.id, folder) if can.get(step.get("only"), True)]
         return steps[:1] if self.in_vain else steps
 
@@ -127,26 +137,32 @@ class Stage:
         return {"command": [TOOLBUS, "stdio", str(config)], "env": state, "log": str(self.folder / "stdio.log")}
 
     def plays(self, client: Client, servers: list[Server]) -> list[Play]:
-        """Each server directly, then through the gateway; `auto` and the other doors with some of them."""
-        plays = []
-        for server in servers:
-            for mode in client.modes:
-                # The old transport belongs to the older revisions, but some servers speak newer ones on it.
-                if mode == "auto" or mode == "modern" and server.way == "sse":
-                    continue
-                in_vain = mode not in server.eras
-                plays.append(Play(client, mode, server, "directly", self.directly(server), in_vain))
-        for server in self.up:
-            path = f"/servers/{server.name}"
-            for mode in client.modes:
-                if mode != "auto" or server.name in ("plain", "everything"):
-                    plays.append(Play(client, mode, server, "alone", self.through(f"{path}/mcp")))
-                if server.name in ("plain-web", "everything"):
-                    plays.append(Play(client, mode, server, "by stdio", self.by_stdio(server)))
-            if self.sse and server.name in ("plain-web", "everything", "fixture-web"):
-                plays.append(Play(client, "legacy", server, "by sse", self.through(f"{path}/sse")))
-        everyone = Server("all", "everyone", "http", ("legacy", "modern"))
-        plays += [Play(client, mode, everyone, "together", self.through("/mcp")) for mode in client.modes]
+        """Each server directly, then each through the gateway; `auto` and the other doors with some of them.
+
+        What follows each other goes to different servers: a child that bears one call at a time is started once more for
+        each call that comes at the same time.
+        """
+        plays = [
+            Play(client, mode, server, "directly", self.directly(server), mode not in server.eras)
+            for mode in client.modes
+            for server in servers
+            if worth_it(mode, server)
+        ]
+        for mode in client.modes:
+            for server in self.up:
+                if mode != "auto" or server.name in FOR_AUTO:
+                    plays.append(Play(client, mode, server, "alone", self.through(f"/servers/{server.name}/mcp")))
+            some = [server for server in self.up if server.name in FOR_STDIO]
+            plays += [Play(client, mode, server, "by stdio", self.by_stdio(server)) for server in some]
+            plays.append(Play(client, mode, EVERYONE, "together", self.through("/mcp")))
         if self.sse:
-            plays.append(Play(client, "legacy", everyone, "by sse", self.through("/sse")))
+            some = [server for server in self.up if server.name in FOR_SSE]
+            ways = [(server, f"/servers/{server.name}/sse") for server in some] + [(EVERYONE, "/sse")]
+            plays += [Play(client, "legacy", server, "by sse", self.through(path)) for server, path in ways]
         return plays
+
+
+def worth_it(mode: str, server: Server) -> bool:
+    # What `auto` finds is one of the others. The old transport belongs to the older revisions, but some servers speak
+    # newer ones on it.
+    return mode != "auto" and (mode == "legacy" or server.way != "sse")

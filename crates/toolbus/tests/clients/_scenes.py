@@ -1,7 +1,7 @@
 """What clients do with each kind of server in `pairs.py`: steps for the players, and what must be seen in the outcome.
 
 A step's `gives` is text that the server's own answer must contain, so that two empty answers are not taken for equal;
-`only` says who can take the step, where not every client can; `heard` is how many notices are waited for after it.
+`only` says in which plays the step is taken, where not in all; `heard` is how many notices are waited for after it.
 """
 
 from pathlib import Path
@@ -34,12 +34,12 @@ def complete_template(uri: str, argument: str, value: str, gives: str) -> dict:
     return do("complete", gives, ref=ref, argument={"name": argument, "value": value}, context=None)
 
 
-PING = do("ping", "{}", only="legacy only")
+PING = do("ping", "{}", only="legacy")
 
 
 def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
     """A server of `_peer.py`."""
-    mark = str(folder / f"{play}.mark")
+    mark, given_up = str(folder / f"{play}.mark"), str(folder / f"{play}.given-up")
     uri = f"{name}://watched/{play}"
     steps = lists("was_given_up", "introduce", "status", "items/{number}", paged=package == "fastmcp")
     steps += [
@@ -56,8 +56,8 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
         do("prompt", "Introduce Ada of oslo.", name="introduce", arguments={"town": "oslo", "person": "Ada"}),
         complete_prompt("introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
         complete_template(f"{name}://watched/{{who}}", "who", "A", '"values": ["Ada", "Alan"]'),
-        do("give up", "up", name="patience", arguments={"token": play, "seconds": 60}, after=0.3, only="cancels"),
-        call("was_given_up", "yes", {"token": play}, until="yes", only="cancels"),
+        do("give up", "up", name="patience", arguments={"mark": given_up, "seconds": 60}, after=0.3, only="cancels"),
+        call("was_given_up", "yes", {"mark": given_up}, until="yes", only="cancels"),
         call("ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
         call("ask_in_vain", "Please decline"),
         PING,
@@ -67,7 +67,8 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
             call("ask_twice", "Ann likes blue"),
             call("ask_url", "https://example.com/consent"),
             call("ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
-            call("ask_roots", "file:///"),
+            # `mcp` 1.x does not say for which call it asks, so that there must be one only.
+            call("ask_roots", "file:///", only="sole" if package == "old" else None),
         ]
     if package == "mcp":
         steps += [
@@ -103,7 +104,7 @@ def everything(play: str, folder: Path) -> list[dict]:
         call("get-roots-list", "URI: file:///"),
         do("watch", f"{text}/9", notice=f"{text}/9", name="toggle-subscriber-updates"),
         do("watch", "resources", notice="resources", name="gzip-file-as-resource", arguments={"name": play, "data": data}),
-        do("read", '"mimeType": "application/gzip"', uri=f"demo://resource/session/{play}"),
+        do("read", '"mimeType": "application/gzip"', uri=f"demo://resource/session/{play}", only="sole"),
         PING,
     ]
 
