@@ -8,7 +8,7 @@ from pathlib import Path
 
 import _scenes
 from _compare import tidy
-from _servers import FOLDERS, NODE, OLD_PYTHON, Server
+from _servers import FOLDERS, NODE, OLD_PYTHON, SERVERS, Server
 from _support import HERE, PYTHON, TOOLBUS
 
 # The longest that one play may take, and one player with all of its plays, in seconds.
@@ -24,6 +24,8 @@ class Client:
     modes: tuple[str, ...]
     # What not every client can: to give up a call without closing the connection.
     able: tuple[str, ...] = ()
+    # With which servers it is played. One client has them all; for the others each program counts once.
+    servers: tuple[str, ...] = tuple(server.name for server in SERVERS)
 
     async def perform(self, plays: list["Play"], folder: Path) -> dict[str, dict]:
         """All of these plays, in one process; by their ids, what was told of each."""
@@ -43,7 +45,7 @@ class Client:
 
 
 # With which servers the mode `auto` is played alone, and the doors besides the common one.
-FOR_AUTO = ("plain", "everything")
+FOR_AUTO = ("plain-web", "everything")
 FOR_STDIO = ("plain-web", "everything", "old-web")
 FOR_SSE = ("plain-web", "everything", "fixture-web")
 
@@ -54,8 +56,20 @@ ALL_MODES = ("legacy", "auto", "modern")
 
 CLIENTS = [
     Client("python", (PYTHON, str(HERE / "_play_mcp.py")), ALL_MODES, ("cancels",)),
-    Client("typescript", (NODE, str(HERE / "_play_typescript.mjs")), ALL_MODES, ("cancels",)),
-    Client("old python", (OLD_PYTHON, str(HERE / "_play_mcp_old.py")), ("legacy",)),
+    Client(
+        "typescript",
+        (NODE, str(HERE / "_play_typescript.mjs")),
+        ALL_MODES,
+        ("cancels",),
+        ("fast", "plain-web", "old-web", "everything", "files", "fixture", "plain-sse", "everything-sse"),
+    ),
+    Client(
+        "old python",
+        (OLD_PYTHON, str(HERE / "_play_mcp_old.py")),
+        ("legacy",),
+        (),
+        ("fast-web", "plain", "old-web", "everything-web", "files", "fixture-web", "plain-sse", "everything-sse"),
+    ),
 ]
 
 
@@ -136,7 +150,7 @@ class Stage:
         state = {"XDG_STATE_HOME": str(self.folder / f"stdio-{server.name}")}
         return {"command": [TOOLBUS, "stdio", str(config)], "env": state, "log": str(self.folder / "stdio.log")}
 
-    def plays(self, client: Client, servers: list[Server]) -> list[Play]:
+    def plays(self, client: Client) -> list[Play]:
         """Each server directly, then each through the gateway; `auto` and the other doors with some of them.
 
         What follows each other goes to different servers: a child that bears one call at a time is started once more for
@@ -145,18 +159,19 @@ class Stage:
         plays = [
             Play(client, mode, server, "directly", self.directly(server), mode not in server.eras)
             for mode in client.modes
-            for server in servers
-            if worth_it(mode, server)
+            for server in SERVERS
+            if server.name in client.servers and worth_it(mode, server)
         ]
+        up = [server for server in self.up if server.name in client.servers]
         for mode in client.modes:
-            for server in self.up:
+            for server in up:
                 if mode != "auto" or server.name in FOR_AUTO:
                     plays.append(Play(client, mode, server, "alone", self.through(f"/servers/{server.name}/mcp")))
-            some = [server for server in self.up if server.name in FOR_STDIO]
+            some = [server for server in up if server.name in FOR_STDIO]
             plays += [Play(client, mode, server, "by stdio", self.by_stdio(server)) for server in some]
             plays.append(Play(client, mode, EVERYONE, "together", self.through("/mcp")))
         if self.sse:
-            some = [server for server in self.up if server.name in FOR_SSE]
+            some = [server for server in up if server.name in FOR_SSE]
             ways = [(server, f"/servers/{server.name}/sse") for server in some] + [(EVERYONE, "/sse")]
             plays += [Play(client, "legacy", server, "by sse", self.through(path)) for server, path in ways]
         return plays
