@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is what CI runs, `cargo xtask --help` names the rest.
 
 mod bench;
+mod clients;
 mod conformance;
 mod demo;
 mod fuzz;
@@ -46,6 +47,8 @@ enum Chore {
     /// Be the client of one scenario of the suite, which starts this itself
     #[command(hide = true)]
     ConformanceClient(conformance::driver::Options),
+    /// Drive the gateway with real clients and servers, each with each
+    Clients(clients::Options),
     /// Search for inputs that break a reader of bytes from outside, guided by coverage
     Fuzz(fuzz::Options),
     /// Put more on the gateway than it is made for, and see what it bears: memory, children, slow clients, too many calls
@@ -75,6 +78,9 @@ fn chore(chore: Chore) -> Result<()> {
             "conformance",
             conformance::conformance(&place, &options)?.failed,
         ),
+        Chore::Clients(options) => {
+            nothing_failed("clients", clients::clients(&place, &options)?.failed)
+        }
         Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
         Chore::Soak(options) => soak::chore(&place, &options),
         Chore::Bench(options) => bench::bench(&place, &options),

@@ -1,22 +1,17 @@
 //! Everything that CI runs, one step after the other, each timed; the last line adds it all up.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::conformance::{Options, conformance};
 use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
 use crate::say::say;
 use crate::soak::{self, soak};
-use crate::{setup, tidy};
-
-/// Where the scripts lie that drive the gateway with real clients.
-const CLIENTS: &str = "crates/toolbus/tests/clients";
+use crate::{clients, setup, tidy};
 
 /// What a step counted.
 #[derive(Clone, Copy, Default)]
@@ -66,7 +61,7 @@ const STEPS: [Step; 9] = [
     ("conformance, clients", |place| {
         suite(place, &Options::CLIENTS)
     }),
-    ("real clients", clients),
+    ("real clients", real_clients),
     ("soak, a slice of each part", slice),
 ];
 
@@ -183,57 +178,13 @@ fn slice(place: &Place) -> Result<Count> {
     })
 }
 
-/// Runs each client script; what it needs to know is in its environment.
-fn clients(place: &Place) -> Result<Count> {
-    let scripts = scripts(&place.root().join(CLIENTS))?;
-    if scripts.is_empty() {
-        say(format_args!("skipped: no script in {CLIENTS}"));
-        return Ok(Count::default());
-    }
-    let toolbus = place.binary("debug", "toolbus")?;
-    let mut count = Count::default();
-    for script in scripts {
-        let name = script
-            .strip_prefix(place.root())
-            .unwrap_or(&script)
-            .display()
-            .to_string();
-        let mut python = Command::new(place.venv().join("bin/python"));
-        python
-            .arg(&script)
-            .current_dir(place.root())
-            .env("TOOLBUS", &toolbus);
-        match run(&mut python) {
-            Ok(()) => {
-                say(format_args!("{name}: passed"));
-                count.add(Count::ONE_PASSED);
-            }
-            Err(error) => {
-                say(format_args!("{name}: FAILED: {error:#}"));
-                count.add(Count::ONE_FAILED);
-            }
-        }
-    }
-    Ok(count)
-}
-
-fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut scripts = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // What begins with an underscore is imported by the others.
-        if name.ends_with(".py") && !name.starts_with('_') {
-            scripts.push(path);
-        }
-    }
-    scripts.sort();
-    Ok(scripts)
+fn real_clients(place: &Place) -> Result<Count> {
+    let tally = clients::all(place)?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: 0,
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 from _server import furnish, serve_http
@@ -42,27 +43,25 @@ def people(argument, context) -> list[str]:
 
 def common(server, Image, name: str) -> None:
     """What is written the same way with every package."""
-    given_up = set()
-
     @server.tool()
     def picture() -> Image:
         """A red dot."""
         return Image(data=RED_DOT, format="png")
 
     @server.tool()
-    async def patience(token: str, seconds: float) -> str:
-        """Wait, and remember when the caller gives up."""
+    async def patience(mark: str, seconds: float) -> str:
+        """Wait, and write a file when the caller gives up."""
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            given_up.add(token)
+            Path(mark).touch()
             raise
         return "waited"
 
     @server.tool()
-    def was_given_up(token: str) -> str:
-        """Whether the call with this token was given up."""
-        return "yes" if token in given_up else "no"
+    def was_given_up(mark: str) -> str:
+        """Whether the call with this file was given up."""
+        return "yes" if Path(mark).exists() else "no"
 
     @server.prompt()
     def introduce(town: str, person: str) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 import anyio
 
 # Connections at once: enough that waits overlap, few enough that no server is slow because of it.
-AT_ONCE = 4
+AT_ONCE = 3
 
 # The longest that one step, or opening a connection, may take, in seconds.
-STEP = 15.0
+STEP = 25.0
 
 # How long a client waits for a notice that should come, in seconds, before it asks for it again; and how often.
 NOTICE, TRIES = 2.0, 3

@@ -12,8 +12,8 @@ const load = (file) => import(pathToFileURL(join(TOOLS, file)));
 const { Client, SSEClientTransport, StreamableHTTPClientTransport } = await load('index.mjs');
 const { StdioClientTransport } = await load('stdio.mjs');
 
-const AT_ONCE = 4;
-const STEP = 15_000;
+const AT_ONCE = 3;
+const STEP = 25_000;
 const NOTICE = 2_000;
 const TRIES = 3;
 const REVISION = '2026-07-28';

@@ -1,10 +1,9 @@
 """What clients do with each kind of server in `pairs.py`: steps for the players, and what must be seen in the outcome.
 
 A step's `gives` is text that the server's own answer must contain, so that two empty answers are not taken for equal;
-`era` is that of the callers that can take the step, where not all can.
+`only` says in which plays the step is taken, where not in all; `heard` is how many notices must come with it.
 """
 
-import json
 from pathlib import Path
 
 # What a person answers to a form, by the name of the field; each form takes what it has.
@@ -20,9 +19,9 @@ def call(name: str, gives: str, arguments: dict | None = None, **more: object) -
     return do("call", gives, name=name, arguments=arguments or {}, **more)
 
 
-def lists(tool: str, prompt: str, resource: str, template: str) -> list[dict]:
+def lists(tool: str, prompt: str, resource: str, template: str, paged: bool = False) -> list[dict]:
     wanted = {"tools": tool, "prompts": prompt, "resources": resource, "resourceTemplates": template}
-    return [do("list", gives, what=what) for what, gives in wanted.items()]
+    return [do("list", gives, what=what, paged=paged and what == "tools") for what, gives in wanted.items()]
 
 
 def complete_prompt(name: str, argument: str, value: str, gives: str, context: dict | None = None) -> dict:
@@ -35,21 +34,21 @@ def complete_template(uri: str, argument: str, value: str, gives: str) -> dict:
     return do("complete", gives, ref=ref, argument={"name": argument, "value": value}, context=None)
 
 
-PING = do("ping", "{}", era="legacy")
+PING = do("ping", "{}", only="legacy")
 
 
 def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
     """A server of `_peer.py`."""
-    mark, token = str(folder / f"{play}.mark"), play
+    mark, given_up = str(folder / f"{play}.mark"), str(folder / f"{play}.given-up")
     uri = f"{name}://watched/{play}"
-    steps = lists("was_given_up", "introduce", "status", "items/{number}")
+    steps = lists("was_given_up", "introduce", "status", "items/{number}", paged=package == "fastmcp")
     steps += [
         call("add", '"result": 42', {"a": 2, "b": 40}),
         call("add", '"isError": true', {"a": "two"}),
         call("weather", '"celsius": -0.5', {"city": 'Zürich \u2028 "quoted" \\ 😀'}),
         call("picture", '"mimeType": "image/png"'),
         call("fail", "it failed: no luck", {"reason": "no luck"}),
-        call("count", '["progress", 1, 3, "step 1"]', {"steps": 3, "heard": mark}, mark=mark, heard=3),
+        call("count", "counted to 3", {"steps": 3, "heard": mark}, mark=mark, heard=3),
         call("log", '"level": "warning"', {"words": "w"}, heard=1),
         do("read", f"{name} is well", uri=f"{name}://status"),
         do("read", "AAECAwQF", uri=f"{name}://bytes"),
@@ -57,8 +56,8 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
         do("prompt", "Introduce Ada of oslo.", name="introduce", arguments={"town": "oslo", "person": "Ada"}),
         complete_prompt("introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
         complete_template(f"{name}://watched/{{who}}", "who", "A", '"values": ["Ada", "Alan"]'),
-        do("give up", '"given": "up"', name="patience", arguments={"token": token, "seconds": 60}, after=0.3, able="cancels"),
-        call("was_given_up", "yes", {"token": token}, until="yes", able="cancels"),
+        do("give up", "up", name="patience", arguments={"mark": given_up, "seconds": 60}, after=0.3, only="cancels"),
+        call("was_given_up", "yes", {"mark": given_up}, until="yes", only="cancels"),
         call("ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
         call("ask_in_vain", "Please decline"),
         PING,
@@ -68,7 +67,8 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
             call("ask_twice", "Ann likes blue"),
             call("ask_url", "https://example.com/consent"),
             call("ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
-            call("ask_roots", "file:///"),
+            # `mcp` 1.x does not say for which call it asks, so that there must be one only.
+            call("ask_roots", "file:///", only="sole" if package == "old" else None),
         ]
     if package == "mcp":
         steps += [
@@ -78,7 +78,7 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
     return steps
 
 
-def everything(name: str, play: str, folder: Path) -> list[dict]:
+def everything(play: str, folder: Path) -> list[dict]:
     """The TypeScript project's example of all there was in 2025-11-25."""
     data = "data:text/plain;base64,aGVsbG8="
     text = "demo://resource/dynamic/text"
@@ -92,7 +92,7 @@ def everything(name: str, play: str, folder: Path) -> list[dict]:
         call("get-annotated-message", '"priority": 1', {"messageType": "error", "includeImage": True}),
         call("get-resource-links", '"type": "resource_link"', {"count": 3}),
         call("get-resource-reference", '"type": "resource"', {"resourceType": "Text", "resourceId": 2}),
-        call("trigger-long-running-operation", '["progress", 1, 3, null]', slow, heard=3),
+        call("trigger-long-running-operation", "Steps: 3", slow, heard=3),
         do("read", "Resource 3: ", uri=f"{text}/3"),
         do("prompt", "weather in Oslo", name="args-prompt", arguments={"city": "Oslo", "state": "Oslo"}),
         do("prompt", "Resource 1: ", name="resource-prompt", arguments={"resourceType": "Text", "resourceId": "1"}),
@@ -104,12 +104,12 @@ def everything(name: str, play: str, folder: Path) -> list[dict]:
         call("get-roots-list", "URI: file:///"),
         do("watch", f"{text}/9", notice=f"{text}/9", name="toggle-subscriber-updates"),
         do("watch", "resources", notice="resources", name="gzip-file-as-resource", arguments={"name": play, "data": data}),
-        do("read", '"mimeType": "application/gzip"', uri=f"demo://resource/session/{play}"),
+        do("read", '"mimeType": "application/gzip"', uri=f"demo://resource/session/{play}", only="sole"),
         PING,
     ]
 
 
-def files(name: str, play: str, folder: Path) -> list[dict]:
+def files(play: str, folder: Path) -> list[dict]:
     """The TypeScript project's server for files."""
     here, written = folder / "files", folder / "written" / f"{play}.txt"
     return [
@@ -125,17 +125,17 @@ def files(name: str, play: str, folder: Path) -> list[dict]:
     ]
 
 
-def fixture(name: str, play: str, folder: Path) -> list[dict]:
+def fixture(play: str, folder: Path) -> list[dict]:
     """The fixture of this project, told to speak 2026-07-28 only and to list in pages."""
     asked = "test_input_required_result"
     touched = "test://watched-resource"
-    return lists("test_image_content", "test_simple_prompt", "static-text", "{id}") + [
+    return lists("test_image_content", "test_simple_prompt", "static-text", "{id}", paged=True) + [
         call("test_simple_text", "simple text"),
         call("test_image_content", '"type": "image"'),
         call("test_audio_content", '"type": "audio"'),
         call("test_embedded_resource", '"type": "resource"'),
         call("test_error_handling", '"isError": true'),
-        call("test_tool_with_progress", '["progress", 50, 100,', heard=3),
+        call("test_tool_with_progress", "Progress was reported", heard=3),
         call("test_tool_with_logging", '"level": "info"', heard=3),
         call("test_custom_header", "custom", {"value": "custom ü"}),
         do("read", "static text", uri="test://static-text"),
@@ -161,8 +161,31 @@ def fixture(name: str, play: str, folder: Path) -> list[dict]:
     ]
 
 
-def for_era(steps: list[dict], era: str) -> list[dict]:
-    return [step for step in steps if step.get("era", era) == era]
+def everyone(play: str, folder: Path) -> list[dict]:
+    """All servers at one door: the first one with a tool or prompt keeps the name, others have their own in front."""
+    uri = f"plain://watched/{play}"
+    return lists("everything-web_echo", "plain_introduce", "plain-web://status", "old-web://items") + [
+        call("who", '"name": "fast"'),
+        call("plain_who", '"name": "plain"'),
+        call("old_who", '"name": "old"'),
+        call("fast-web_who", '"name": "fast-web"'),
+        call("plain-web_who", '"name": "plain-web"'),
+        call("old-web_who", '"name": "old-web"'),
+        call("get-sum", "The sum of 1 and 2 is 3", {"a": 1, "b": 2}),
+        call("everything-web_get-sum", "The sum of 3 and 4 is 7", {"a": 3, "b": 4}),
+        call("list_allowed_directories", str(folder)),
+        call("fixture-web_test_simple_text", "simple text"),
+        call("no_such_tool", "-32602"),
+        do("read", "old-web is well", uri="old-web://status"),
+        do("prompt", "Greet Bo from plain-web.", name="plain-web_greet", arguments={"person": "Bo"}),
+        complete_prompt("old_introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
+        complete_template("plain-web://watched/{who}", "who", "A", '"values": ["Ada", "Alan"]'),
+        call("plain_ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
+        call("old-web_ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
+        do("watch", uri, notice=uri, name="touch", arguments={"uri": uri}),
+        do("watch", "tools", notice="tools", name="fixture-web_test_trigger_tool_change"),
+        PING,
+    ]
 
 
 def title(step: dict) -> str:
@@ -173,6 +196,3 @@ def title(step: dict) -> str:
     of = f" of {step['notice']}" if step["do"] == "watch" else ""
     return f"{step['do']} {what}{bad}{of}".strip()
 
-
-def contains(outcome: dict, gives: str) -> bool:
-    return gives in json.dumps(outcome, ensure_ascii=False)
