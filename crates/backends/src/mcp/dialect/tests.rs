@@ -1,3 +1,5 @@
+//! Requests and results across eras, without a server.
+
 use serde_json::{Value, json};
 use toolbus_model::{CallSeed, Caller, Trace};
 

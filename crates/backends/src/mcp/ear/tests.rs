@@ -1,3 +1,5 @@
+//! Who hears what in the course of a request, and what is answered at once.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Retries and refusals as servers of each era are to read them.
+
 use serde_json::{Value, json};
 use toolbus_model::{CallSeed, Caller, Method, Trace};
 

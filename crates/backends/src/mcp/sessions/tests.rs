@@ -1,3 +1,5 @@
+//! Leases of sessions: who shares, who waits, what is closed, and where the bounds are.
+
 use serde_json::json;
 use toolbus_model::{Object, Revision};
 
