@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use toolbus_testkit::fixture::{Era, Fixture, Options, Running, Verbatim, serve_stdio};
 
 const USAGE: &str =
-    "usage: fixture http [--port N] [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE]
-       fixture stdio [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE]";
+    "usage: fixture http [--port N] [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE] [--cancellations FILE]
+       fixture stdio [--era both|modern|legacy|oldest] [--page-size N] [--verbatim FILE] [--cancellations FILE]";
 
 enum Mode {
     Http { port: u16 },
@@ -68,6 +68,9 @@ fn read_arguments(arguments: &[String]) -> Option<(Mode, Options)> {
             ("--port", Mode::Http { port }) => *port = value.parse().ok()?,
             ("--page-size", _) => options.page_size = Some(value.parse::<NonZeroUsize>().ok()?),
             ("--era", _) => options.era = read_era(value)?,
+            ("--cancellations", _) => {
+                options.cancellations = Some(Path::new(String::leak(value.clone())));
+            }
             ("--verbatim", _) => options.verbatim = Some(read_verbatim(value)?),
             _ => return None,
         }

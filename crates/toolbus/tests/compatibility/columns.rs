@@ -1,14 +1,13 @@
 //! The pairs of a client and a server, each with processes of its own.
 
 use std::process::Stdio;
-use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::peer::{Client, Revision, Way};
 use crate::support::upstream::{Era, Upstream};
-use crate::support::{Gateway, command};
+use crate::support::{Gateway, command, text};
 
 /// How the client reaches the gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,18 +78,25 @@ pub(crate) struct Place {
     config: String,
     gateway: Option<Gateway>,
     folder: TempDir,
-    _server: Option<Arc<Upstream>>,
+    _server: Option<Upstream>,
 }
 
 impl Place {
     pub(crate) fn new(column: Column) -> Self {
-        let server = (column.link == Link::Http).then(|| Arc::new(Upstream::start(column.server)));
+        let folder = tempfile::tempdir().expect("a folder");
+        // A server on stdio can be several processes, of which one is ended after a cancellation.
+        let counted = text(&folder.path().join("cancellations"));
+        let counted = ["--cancellations", &counted];
+        let over_http = || Upstream::start_with(column.server, &counted);
+        let server = (column.link == Link::Http).then(over_http);
         let config = match &server {
             Some(server) => format!("[servers.fx.http]\nurl = {:?}\n", server.url()),
-            None => Gateway::server("fx", "fixture", &["stdio", "--era", column.server.name()]),
+            None => {
+                let era = ["stdio", "--era", column.server.name()];
+                Gateway::server("fx", "fixture", &[&era[..], &counted[..]].concat())
+            }
         };
         let gateway = (column.door == Door::Http).then(|| Gateway::start(&config));
-        let folder = tempfile::tempdir().expect("a folder");
         Self {
             column,
             config,
