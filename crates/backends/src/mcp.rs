@@ -20,6 +20,7 @@ mod http;
 mod link;
 mod listen;
 mod listener;
+mod listeners;
 mod listing;
 mod news;
 mod old_sse;

@@ -144,24 +144,3 @@ async fn after_a_loss_what_is_honoured_may_have_changed_and_the_rest_is_over() {
     news.missed();
     assert_eq!(heard(&mut kept), ["x:a"]);
 }
-
-#[test]
-fn parts_of_a_uri_are_few_and_whole() {
-    let parts: Vec<_> = above("a://b/c?d#é/").collect();
-    assert_eq!(
-        parts,
-        [
-            "a://b/c?d#é/",
-            "a:",
-            "a:/",
-            "a:/",
-            "a://",
-            "a://b",
-            "a://b/",
-            "a://b/c",
-            "a://b/c?d",
-            "a://b/c?d#é"
-        ]
-    );
-    assert!(above(&"/".repeat(1_000_000)).count() <= 2 * MAX_CUTS + 1);
-}
