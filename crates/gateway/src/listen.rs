@@ -116,6 +116,10 @@ impl Gateway {
         };
         let mut notices = SelectAll::new();
         for (listening, tasks) in join_all(asked).await.into_iter().flatten() {
+            // A back end that tells nothing has no stream whose end would mean anything.
+            if listening.honoured == Filter::default() {
+                continue;
+            }
             honoured.uris.extend(listening.honoured.resources);
             let names = listening.honoured.tasks.iter();
             honoured
