@@ -17,8 +17,9 @@ use crate::say::say;
 /// Where the scripts lie.
 const FOLDER: &str = "crates/toolbus/tests/clients";
 
-/// Scripts at once. Each waits much of its time; more of them would only make each slower on a machine with two cores.
-const AT_ONCE: usize = 3;
+/// Scripts at once. Each starts several servers at a time; more of them would only make each slower on two cores, up to
+/// where servers are not up in time.
+const AT_ONCE: usize = 2;
 
 /// The script that takes longest begins first.
 const LONGEST: &str = "pairs.py";

@@ -17,7 +17,7 @@ import anyio
 AT_ONCE = 3
 
 # The longest that one step, or opening a connection, may take, in seconds.
-STEP = 25.0
+STEP = 40.0
 
 # How long a client waits for a notice that should come, in seconds, before it asks for it again; and how often.
 NOTICE, TRIES = 2.0, 3

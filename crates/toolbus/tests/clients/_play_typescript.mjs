@@ -13,7 +13,7 @@ const { Client, SSEClientTransport, StreamableHTTPClientTransport } = await load
 const { StdioClientTransport } = await load('stdio.mjs');
 
 const AT_ONCE = 3;
-const STEP = 25_000;
+const STEP = 40_000;
 const NOTICE = 2_000;
 const TRIES = 3;
 const REVISION = '2026-07-28';

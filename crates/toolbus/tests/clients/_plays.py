@@ -12,7 +12,7 @@ from _servers import FOLDERS, NODE, OLD_PYTHON, SERVERS, Server
 from _support import HERE, PYTHON, TOOLBUS
 
 # The longest that one play may take, and one player with all of its plays, in seconds.
-PLAY, PLAYER = 60, 280
+PLAY, PLAYER = 120, 280
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Client:
 
 
 # With which servers the mode `auto` is played alone, and the doors besides the common one.
-FOR_AUTO = ("plain-web", "everything")
+FOR_AUTO = ("plain-web", "everything", "everything-web")
 FOR_STDIO = ("plain-web", "everything", "old-web")
 FOR_SSE = ("plain-web", "everything", "fixture-web")
 
@@ -61,7 +61,7 @@ CLIENTS = [
         (NODE, str(HERE / "_play_typescript.mjs")),
         ALL_MODES,
         ("cancels",),
-        ("fast", "plain-web", "old-web", "everything", "files", "fixture", "plain-sse", "everything-sse"),
+        ("fast-web", "plain-web", "old-web", "everything-web", "files", "fixture", "plain-sse", "everything-sse"),
     ),
     Client(
         "old python",

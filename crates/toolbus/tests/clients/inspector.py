@@ -73,7 +73,8 @@ async def both_ways(checks: Checks, inspector: Inspector, era: str, direct: str,
         checks.that(f"{what}, as the server gives it", found is None, found)
 
     async with asyncio.TaskGroup() as tasks:
-        for question, wanted in QUESTIONS:
+        # What `auto` finds is one of the others.
+        for question, wanted in QUESTIONS[:2] if era == "auto" else QUESTIONS:
             tasks.create_task(compare(question, wanted))
 
 
