@@ -96,6 +96,10 @@ impl Parked {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls().is_empty()
+    }
+
     /// Lets go of all.
     pub(super) fn clear(&self) {
         self.calls().clear();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
 use toolbus_model::json::Edit;
-use toolbus_model::{Era, Object, Offer};
+use toolbus_model::{Era, Health, Object, Offer};
 
 use super::abilities::EVERYTHING;
 use super::dialect::quoted;
@@ -58,7 +58,8 @@ impl McpServer {
         let lease = self.sessions.lease(key, places, open).await.ok()?;
         let fuller = listing::read(&lease.connection, &self.means.ids).await;
         // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
-        if self.offer.borrow().revision.is_none() && lease.connection.link.hears_by_turns() {
+        let is_first = self.offer.borrow().health != Health::Up;
+        if is_first && lease.connection.link.hears_by_turns() {
             lease.retire();
         }
         fuller.ok()
