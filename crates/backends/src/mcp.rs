@@ -38,6 +38,7 @@ mod stdio;
 mod uses;
 mod waiting;
 mod way;
+mod works;
 
 pub use http::HttpTarget;
 pub use life::{Begin, Known, Start};

@@ -250,6 +250,63 @@ fn another_process_takes_over_from_an_old_one_without_a_lost_call() {
 }
 
 #[test]
+fn a_task_is_asked_after_where_it_is_and_keeps_its_process() {
+    for keys in ["idle_stop = \"1s\"", "max_lifetime = \"1s\""] {
+        let server = Gateway::server("fx", "fixture", &["stdio", "--era", "modern"]);
+        let gateway = Gateway::start(&format!("{server}{keys}\n"));
+        let ask = |method: &str, mut params: Value| {
+            let extensions = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+            params["_meta"] = json!({"io.modelcontextprotocol/clientCapabilities": extensions});
+            let mut request = modern_request("/mcp", method, params.clone());
+            if let Some(id) = params["taskId"].as_str() {
+                let text = String::from_utf8(request).expect("text");
+                let header = format!("\r\nmcp-name: {id}\r\n");
+                request = text.replacen("\r\n", &header, 1).into_bytes();
+            }
+            gateway.send(&request).json()["result"].clone()
+        };
+        let arguments = json!({"seconds": 4});
+        let task = ask(
+            "tools/call",
+            json!({"name": "slow_compute", "arguments": arguments}),
+        );
+        assert_eq!(task["resultType"], "task", "{task}");
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        let task = ask("tasks/get", json!({"taskId": task["taskId"]}));
+        assert_eq!(task["status"], "completed", "{keys}: {task}");
+    }
+}
+
+#[test]
+fn who_listens_uses_a_server_and_is_told_on_whichever_process() {
+    for era in ["modern", "legacy"] {
+        let server = Gateway::server("fx", "fixture", &["stdio", "--era", era]);
+        let keys = "idle_stop = \"1s\"\nmax_lifetime = \"2s\"\n";
+        let gateway = Gateway::start(&(server + keys));
+        let uri = "test://static-text";
+        let wanted = json!({"notifications": {"resourceSubscriptions": [uri]}});
+        let mut stream = gateway.connect();
+        let request = modern_request("/mcp", "subscriptions/listen", wanted);
+        std::io::Write::write_all(&mut stream, &request).expect("sent");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+        let mut lines = lines.map(|line| line.expect("a line"));
+        let mut told = |what: &str| lines.any(|line| line.contains(what));
+        assert!(told("notifications/subscriptions/acknowledged"), "{era}");
+        // Twice the idle time, and one lifetime.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert_eq!(gateway.state("fx"), "up", "{era}");
+        wait_for("another process has taken over", || {
+            gateway.log().contains("a new process takes the place")
+        });
+        let touched = gateway.call("test_touch_resource", json!({"uri": uri}));
+        assert!(touched.json()["result"].is_object(), "{}", touched.text());
+        assert!(told("notifications/resources/updated"), "{era}");
+        drop(lines);
+        wait_for("it rests", || gateway.state("fx") == "resting");
+    }
+}
+
+#[test]
 fn fifty_servers_do_not_start_all_at_once() {
     let program = Program::modern("sleep 0.1");
     let servers = (0..50).map(|n| program.server(&format!("s{n}"), ""));

@@ -118,7 +118,7 @@ impl McpServer {
 
     /// A call outlasts the request that brought it.
     fn is_engaged(&self) -> bool {
-        !self.parked.is_empty() || self.sessions.are_used()
+        !self.parked.is_empty() || !self.works.is_empty() || self.sessions.are_used()
     }
 
     /// Ends the processes, unless somebody uses them, and waits until they are wanted again.

@@ -24,6 +24,7 @@ use super::parked::Parked;
 use super::sessions::Sessions;
 use super::starts::Starts;
 use super::uses::Uses;
+use super::works::Works;
 use super::{HttpTarget, connect, listener, listing, lock};
 use crate::process::Command;
 
@@ -119,6 +120,8 @@ pub struct McpServer {
     pub(super) sessions: Arc<Sessions>,
     /// Calls that wait for their callers.
     pub(super) parked: Parked,
+    /// Tasks, which outlast their calls.
+    pub(super) works: Works,
     /// It speaks 2026-07-28, and nothing older.
     pub(super) modern_only: AtomicBool,
     /// When a further process was not to be had.
@@ -178,6 +181,7 @@ impl McpServer {
             attempts: tokio::sync::Mutex::new(attempts),
             sessions: Sessions::new(settings.sharing, settings.max_lifetime, tasks.clone()),
             parked: Parked::new(settings.patience),
+            works: Works::default(),
             modern_only: AtomicBool::new(false),
             refused: Mutex::default(),
             reconnected: Notify::new(),
@@ -219,7 +223,10 @@ impl McpServer {
         loop {
             sleep((shortest / 8).clamp(SWEEP.0, SWEEP.1)).await;
             self.parked.sweep();
-            self.sessions.sweep(self.settings.idle);
+            self.works.sweep();
+            let idle = self.settings.idle;
+            self.sessions
+                .sweep(idle, |session| self.works.are_at(session));
         }
     }
 
@@ -477,7 +484,11 @@ impl Backend for McpServer {
     ) -> BoxFuture<'a, Result<Listening, Error>> {
         Box::pin(async move {
             let in_use = self.uses.begin();
-            let connection = self.connection().await?;
+            let task = filter.tasks.first();
+            let connection = match task.and_then(|id| self.works.place_of(id)) {
+                Some(connection) => connection,
+                None => self.connection().await?,
+            };
             let listening =
                 listener::listen(&connection, &self.means, &filter, seed, in_use).await?;
             self.subscribe_siblings(&listening.honoured.resources).await;
@@ -492,6 +503,7 @@ impl Backend for McpServer {
             // An attempt that is under way has ended then, and no other one begins.
             drop(self.attempts.lock().await);
             self.parked.clear();
+            self.works.clear();
             self.sessions.close();
             if let Some(connection) = self.current.swap(None) {
                 connection.link.close().await;

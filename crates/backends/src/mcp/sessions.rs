@@ -179,12 +179,13 @@ impl Sessions {
         Ok(())
     }
 
-    /// Closes the sessions that were not used for this long, and forgets those that have ended.
-    pub(super) fn sweep(&self, idle: Duration) {
+    /// Closes the sessions that were not used for this long and have nothing to do, and forgets those that have ended.
+    pub(super) fn sweep(&self, idle: Duration, is_busy: impl Fn(&Arc<Connection>) -> bool) {
         let mut pools = self.pools();
         for pool in pools.values_mut() {
             let gone = pool.slots.extract_if(.., |slot| {
                 let is_over = slot.used.elapsed() >= idle || self.is_old(slot);
+                let is_over = is_over && !slot.session.get().is_some_and(&is_busy);
                 slot.is_dead() || (slot.calls == 0 && is_over)
             });
             gone.for_each(|slot| self.close_later(&slot.session));

@@ -40,6 +40,9 @@ impl Way {
 impl McpServer {
     /// Finds the session for a request.
     pub(super) async fn way(&self, request: &Request, call: &Call) -> Result<Way, Error> {
+        if let Some(connection) = self.works.place(request) {
+            return Ok(Way::Base(connection));
+        }
         let base = self.connection_for(call).await?;
         let per_caller = self.settings.sharing == Sharing::PerCaller;
         if !base.is_older() && !per_caller && call.seed.revision.era() == Era::Modern {

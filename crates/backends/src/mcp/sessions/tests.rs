@@ -119,12 +119,12 @@ async fn idle_sessions_are_closed_and_nothing_of_them_is_kept() {
     let held = lease(&sessions, key(1), Some(1)).await;
     drop(lease(&sessions, key(2), Some(1)).await);
     tokio::time::advance(idle).await;
-    sessions.sweep(idle);
+    sessions.sweep(idle, |_| false);
     let left: Vec<_> = sessions.pools().keys().cloned().collect();
     assert_eq!(left, [key(1)]);
     drop(held);
     tokio::time::advance(idle).await;
-    sessions.sweep(idle);
+    sessions.sweep(idle, |_| false);
     assert!(sessions.pools().is_empty());
 }
 
@@ -158,10 +158,10 @@ async fn an_old_session_serves_its_calls_and_gets_no_further_ones() {
     let new = lease(&sessions, key(1), None).await;
     assert!(!same(&old, &new));
     let day = Duration::from_secs(86_400);
-    sessions.sweep(day);
+    sessions.sweep(day, |_| false);
     assert!(same(&new, &lease(&sessions, key(1), None).await));
     assert_eq!(sessions.pools()[&key(1)].slots.len(), 2, "it has a call");
     drop(old);
-    sessions.sweep(day);
+    sessions.sweep(day, |_| false);
     assert_eq!(sessions.pools()[&key(1)].slots.len(), 1);
 }
