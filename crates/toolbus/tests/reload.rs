@@ -81,6 +81,38 @@ fn a_call_goes_on_while_other_servers_change() {
 }
 
 #[test]
+fn a_call_that_waits_for_its_caller_goes_on_where_it_began() {
+    let server =
+        |era: &str, keys: &str| Gateway::server("fx", "fixture", &["stdio", "--era", era]) + keys;
+    let gateway = Gateway::start(&server("legacy", ""));
+    let params = json!({
+        "name": "test_elicitation", "arguments": {"message": "who?"},
+        "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}},
+    });
+    let asked = gateway.modern("/mcp", "tools/call", params.clone()).json();
+    let result = &asked["result"];
+    assert_eq!(result["resultType"], "input_required", "{asked}");
+    let questions = result["inputRequests"].as_object().expect("questions");
+    let key = questions.keys().next().expect("a question");
+    gateway.configure(&server("modern", "start = \"now\"\n"));
+    used(&gateway, 1);
+    wait_for("the new one is up", || {
+        gateway.state("fx") == "up" && gateway.processes("--era modern") == 1
+    });
+    let mut retry = params;
+    retry["requestState"] = result["requestState"].clone();
+    retry["inputResponses"] = json!({key.as_str(): {"action": "accept", "content": {"username": "ada", "email": "a@b.c"}}});
+    let done = gateway.modern("/mcp", "tools/call", retry).json();
+    assert!(
+        done["result"]["content"].to_string().contains("ada"),
+        "{done}"
+    );
+    wait_for("the old one is gone", || {
+        gateway.processes("--era legacy") == 0
+    });
+}
+
+#[test]
 fn a_server_that_is_taken_out_is_gone_and_its_process_too() {
     let gateway = Gateway::start(&(faulty("a", &[]) + &faulty("b", &[])));
     assert_eq!(gateway.processes("faulty"), 2);

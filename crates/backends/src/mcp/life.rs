@@ -117,7 +117,7 @@ impl McpServer {
     }
 
     /// A call outlasts the request that brought it.
-    fn is_engaged(&self) -> bool {
+    pub(super) fn is_engaged(&self) -> bool {
         !self.parked.is_empty() || !self.works.is_empty() || self.sessions.are_used()
     }
 

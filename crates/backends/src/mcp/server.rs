@@ -23,7 +23,7 @@ use super::link::{Connection, Link, Tells};
 use super::parked::Parked;
 use super::sessions::Sessions;
 use super::starts::Starts;
-use super::uses::Uses;
+use super::uses::{Kind, Uses};
 use super::works::Works;
 use super::{HttpTarget, connect, listener, listing, lock};
 use crate::process::Command;
@@ -472,7 +472,7 @@ impl Backend for McpServer {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(async move {
-            let _in_use = self.uses.begin();
+            let _in_use = self.uses.begin(Kind::Call);
             self.answer(request, call).await
         })
     }
@@ -483,7 +483,7 @@ impl Backend for McpServer {
         seed: &'a CallSeed,
     ) -> BoxFuture<'a, Result<Listening, Error>> {
         Box::pin(async move {
-            let in_use = self.uses.begin();
+            let in_use = self.uses.begin(Kind::Listen);
             let task = filter.tasks.first();
             let connection = match task.and_then(|id| self.works.place_of(id)) {
                 Some(connection) => connection,
@@ -494,6 +494,14 @@ impl Backend for McpServer {
             self.subscribe_siblings(&listening.honoured.resources).await;
             Ok(listening)
         })
+    }
+
+    fn holds(&self, request: &Request) -> bool {
+        self.parked.holds(request) || self.works.place(request).is_some()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.uses.has_calls() || self.is_engaged()
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
