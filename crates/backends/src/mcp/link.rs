@@ -1,5 +1,6 @@
 //! One connection to a server: what to send, over which transport, and what is known of the peer.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -125,6 +126,8 @@ pub(super) struct Connection {
     /// Cancelled when another one takes its place: who holds it then only ends what is under way.
     pub(super) retired: CancellationToken,
     unused: DropGuard,
+    /// It was listed in full.
+    pub(super) listed: AtomicBool,
     /// The lowest level of log lines that the server was asked for.
     level: Mutex<Option<LogLevel>>,
     pub(super) telling: Arc<Telling>,
@@ -173,6 +176,7 @@ impl Connection {
             opened: Instant::now(),
             retired: CancellationToken::new(),
             unused: CancellationToken::new().drop_guard(),
+            listed: AtomicBool::new(false),
             level: Mutex::default(),
             telling: Arc::new(Telling {
                 state: watch::Sender::new(tells),

@@ -2,12 +2,13 @@
 //! counts as well. On stdio each is a process with a state of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
 use toolbus_model::json::Edit;
-use toolbus_model::{Era, Health, Object, Offer};
+use toolbus_model::{Era, Object, Offer};
 
 use super::abilities::EVERYTHING;
 use super::dialect::quoted;
@@ -58,7 +59,7 @@ impl McpServer {
         let lease = self.sessions.lease(key, places, open).await.ok()?;
         let fuller = listing::read(&lease.connection, &self.means.ids).await;
         // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
-        let is_first = self.offer.borrow().health != Health::Up;
+        let is_first = !base.listed.swap(true, Ordering::Relaxed);
         if is_first && lease.connection.link.hears_by_turns() {
             lease.retire();
         }
