@@ -17,6 +17,7 @@ mod ear;
 mod events;
 mod greeting;
 mod http;
+mod life;
 mod link;
 mod listen;
 mod listener;
@@ -33,12 +34,17 @@ mod server;
 mod sessions;
 mod siblings;
 mod standalone;
+mod starts;
 mod stdio;
+mod uses;
 mod waiting;
 mod way;
+mod works;
 
 pub use http::HttpTarget;
+pub use life::{Begin, Known, Start};
 pub use server::{McpServer, Settings, Sharing, Target};
+pub use starts::Starts;
 
 /// A lock whose holder panicked is as good as any: what it guards is whole between two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -115,8 +115,8 @@ pub struct Gateway {
     past: Mutex<Past>,
     /// Rung when a server's offer has changed.
     changed: Notify,
-    /// Back ends that were taken out and still have calls.
-    retiring: Mutex<Vec<Arc<dyn Backend>>>,
+    /// Back ends that were taken out and still have calls, by their servers' names.
+    retiring: Mutex<Vec<(ServerName, Arc<dyn Backend>)>>,
     audit: Audit,
     /// What is counted.
     pub metrics: Metrics,
@@ -251,15 +251,15 @@ impl Gateway {
             server: &server.name,
         };
         findings.first = parties.resume(&mut request, &asked)?;
+        let comes_back = findings.first.is_some() || route.task.is_some();
+        let backend = self.back_end_for(&server, &request, comes_back);
         let deadlines = server
             .settings
             .tools
             .get(&*route.original)
             .copied()
             .unwrap_or(server.settings.deadlines);
-        let outcome = deadlines
-            .watch(call, server.backend.serve(request, call))
-            .await?;
+        let outcome = deadlines.watch(call, backend.serve(request, call)).await?;
         let outcome = parties.give(outcome, &asked, findings.first.as_deref(), call.id)?;
         Ok(match &route.task {
             Some(callers) => tickets::restore_task(outcome, callers),

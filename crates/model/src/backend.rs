@@ -76,6 +76,16 @@ pub trait Backend: Send + Sync {
         Box::pin(async { Ok(Listening { honoured, notices }) })
     }
 
+    /// It holds what this request goes on with: a call that waits for its caller's answers, or a task.
+    fn holds(&self, _request: &Request) -> bool {
+        false
+    }
+
+    /// It is at a call, or holds what a later request may go on with.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     /// Ends whatever it holds: processes, connections, sessions. No request comes after it.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }

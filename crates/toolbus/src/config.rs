@@ -6,7 +6,8 @@ mod sections;
 mod values;
 
 pub(crate) use load::{Problem, Source, check, find, load, parse};
-pub(crate) use sections::{Audit, Gateway, Http, Server, Sessions, Stdio};
+pub(crate) use sections::{Audit, Gateway, Http, Server, Sessions, Start, Stdio};
+pub(crate) use values::Span;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

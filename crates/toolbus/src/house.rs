@@ -1,36 +1,35 @@
 //! The one place where everything is wired: from a configuration to a gateway with its servers.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod servers;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use sha2::{Digest, Sha256};
-use toolbus_backends::mcp::{self, HttpTarget, McpServer, Target};
-use toolbus_backends::process::Command;
+use toolbus_backends::mcp::Starts;
 use toolbus_doors::{Access, Limits};
 use toolbus_gateway::audit::Audit;
+use toolbus_gateway::catalog::Holders;
 use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
-use toolbus_gateway::{Gateway, Key, Server, ServerSettings, Setup};
+use toolbus_gateway::{Gateway, Key, Server, Setup};
 use toolbus_model::{Caller, ServerName};
 
-use crate::config::{self, Config};
+use crate::config::{Config, Source};
+use crate::memory::Memory;
 use crate::state;
+use servers::{Recipe, Wanted};
+
+pub(crate) use servers::target;
 
 /// Shortest `state_key` that is accepted, in characters.
 const SHORTEST_KEY: usize = 16;
 
-/// A gateway, and what its back ends were made of.
+/// A gateway, what its back ends were made of, and what is remembered of them.
 pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
-    made_of: HashMap<ServerName, Recipe>,
-}
-
-/// What a back end is made of. As long as it reads the same, the back end runs on.
-#[derive(Clone, PartialEq)]
-struct Recipe {
-    target: Target,
-    treatment: mcp::Settings,
+    memory: Option<Arc<Memory>>,
+    starts: Starts,
+    made_of: Mutex<HashMap<ServerName, Recipe>>,
 }
 
 /// What a change of the configuration meant for the servers, by their names.
@@ -46,42 +45,71 @@ pub(crate) struct Changes {
     pub(crate) removed: Vec<String>,
 }
 
-/// A server as the configuration wants it.
-struct Wanted {
-    name: ServerName,
-    recipe: Recipe,
-    settings: ServerSettings,
-}
-
 impl House {
     /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
     pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
-        let wanted = Wanted::all(config)?;
-        let gateway = Gateway::open(Setup {
-            servers: wanted.iter().map(Wanted::start).collect(),
+        Self::open_with(config, audit, key, None, Holders::new())
+    }
+
+    /// [`House::open`] with what is remembered of earlier runs: servers whose lists are known start when they are used.
+    pub(crate) fn resume(
+        source: &Source,
+        config: &Config,
+        audit: Audit,
+        key: Key,
+    ) -> Result<Self, String> {
+        let memory = Memory::open();
+        // Without a place for it everything still works; it starts anew each time.
+        let memory = memory.inspect_err(|error| tracing::warn!("{error}")).ok();
+        let names = memory.as_ref().map(|memory| memory.recall_names(source));
+        let house = Self::open_with(config, audit, key, memory, names.unwrap_or_default())?;
+        if let Some(memory) = &house.memory {
+            memory.follow_names(source, Arc::clone(&house.gateway));
+        }
+        Ok(house)
+    }
+
+    fn open_with(
+        config: &Config,
+        audit: Audit,
+        key: Key,
+        memory: Option<Arc<Memory>>,
+        names: Holders,
+    ) -> Result<Self, String> {
+        let (wanted, starts) = (Wanted::all(config)?, Starts::default());
+        let start = |wanted: &Wanted| wanted.start(memory.as_ref(), &starts, None);
+        let setup = Setup {
+            servers: wanted.iter().map(start).collect(),
             policy: policy(config),
             audit,
             prefix: config.gateway.prefix_names,
             key,
-        });
-        let made_of = Wanted::recipes(wanted);
-        Ok(Self { gateway, made_of })
+        };
+        Ok(Self {
+            gateway: Gateway::open_with(setup, names),
+            memory,
+            starts,
+            made_of: Mutex::new(Wanted::recipes(wanted)),
+        })
     }
 
     /// Puts another configuration in place of the one before. A server that is reached as before runs on.
-    pub(crate) fn apply(&mut self, config: &Config) -> Result<Changes, String> {
+    pub(crate) fn apply(&self, config: &Config) -> Result<Changes, String> {
         let wanted = Wanted::all(config)?;
+        let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.gateway.servers();
         let mut changes = Changes::default();
         let place = |wanted: &Wanted| {
+            let start = |old| Arc::new(wanted.start(self.memory.as_ref(), &self.starts, old));
             let name = wanted.name.to_string();
-            let Some(old) = before.iter().find(|old| old.name == wanted.name) else {
+            let old = before.iter().find(|old| old.name == wanted.name);
+            let Some((old, recipe)) = old.zip(made_of.get(&wanted.name)) else {
                 changes.added.push(name);
-                return Arc::new(wanted.start());
+                return start(None);
             };
-            if self.made_of.get(&wanted.name) != Some(&wanted.recipe) {
+            if *recipe != wanted.recipe {
                 changes.restarted.push(name);
-                return Arc::new(wanted.start());
+                return start(Some((old, recipe)));
             }
             if old.settings == wanted.settings {
                 return Arc::clone(old);
@@ -93,112 +121,18 @@ impl House {
         let servers = wanted.iter().map(place).collect();
         self.gateway
             .replace(servers, policy(config), config.gateway.prefix_names);
-        self.made_of = Wanted::recipes(wanted);
-        let gone = before
-            .iter()
-            .filter(|old| !self.made_of.contains_key(&old.name));
+        *made_of = Wanted::recipes(wanted);
+        let gone = before.iter().filter(|old| !made_of.contains_key(&old.name));
         changes.removed = gone.map(|old| old.name.to_string()).collect();
         Ok(changes)
     }
-}
 
-impl Wanted {
-    /// All servers of a configuration. Nothing is started before everything is known to be right.
-    fn all(config: &Config) -> Result<Vec<Self>, String> {
-        let wanted = config.servers.iter().map(|(name, server)| {
-            Ok(Self {
-                name: ServerName::parse(name)?,
-                recipe: Recipe {
-                    target: target(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
-                    treatment: treatment(server),
-                },
-                settings: settings(server),
-            })
-        });
-        wanted.collect()
-    }
-
-    fn start(&self) -> Server {
-        let Recipe { target, treatment } = self.recipe.clone();
-        let backend = McpServer::start(self.name.as_str(), target, treatment);
-        Server::new(self.name.clone(), backend, self.settings.clone())
-    }
-
-    fn recipes(all: Vec<Self>) -> HashMap<ServerName, Recipe> {
-        let recipes = all.into_iter().map(|wanted| (wanted.name, wanted.recipe));
-        recipes.collect()
-    }
-}
-
-/// How to reach a server, with its secrets in place.
-pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
-    match (&server.stdio, &server.http) {
-        (Some(stdio), _) => {
-            let env = stdio
-                .env
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), value.reveal()?)));
-            let env = env.collect::<Result<_, String>>()?;
-            Ok(Target::Stdio(Command {
-                line: stdio.command.clone(),
-                env,
-                cwd: stdio.cwd.clone(),
-            }))
+    /// Ends everything, once the doors are closed, and keeps what is to be remembered.
+    pub(crate) async fn close(&self) {
+        self.gateway.close().await;
+        if let Some(memory) = &self.memory {
+            memory.close().await;
         }
-        (None, Some(http)) => Ok(Target::Http(HttpTarget {
-            url: http.url.0.clone(),
-            headers: headers(http)?,
-        })),
-        (None, None) => Err("it has no kind".to_owned()),
-    }
-}
-
-fn headers(http: &config::Http) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    let mut put = |name: &str, value: String| {
-        let name: HeaderName = name
-            .parse()
-            .map_err(|_| format!("{name:?} is not a header name"))?;
-        let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| format!("the value of {name} cannot stand in a header"))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-        Ok::<(), String>(())
-    };
-    for (name, value) in &http.headers {
-        put(name, value.reveal()?)?;
-    }
-    if let Some(token) = &http.bearer {
-        put(
-            AUTHORIZATION.as_str(),
-            format!("Bearer {}", token.reveal()?),
-        )?;
-    }
-    Ok(headers)
-}
-
-fn treatment(server: &config::Server) -> mcp::Settings {
-    mcp::Settings {
-        sharing: match server.sessions {
-            config::Sessions::Shared => mcp::Sharing::Shared,
-            config::Sessions::PerCaller => mcp::Sharing::PerCaller,
-        },
-        ..mcp::Settings::default()
-    }
-}
-
-fn settings(server: &config::Server) -> ServerSettings {
-    let tools: HashMap<_, _> = server
-        .tools
-        .iter()
-        .map(|(name, tool)| (name.clone(), server.deadlines(Some(tool))))
-        .collect();
-    let default = ServerSettings::default();
-    ServerSettings {
-        deadlines: server.deadlines(None),
-        tools,
-        in_flight: server.max_in_flight.unwrap_or(default.in_flight),
-        ..default
     }
 }
 

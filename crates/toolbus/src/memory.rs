@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -168,14 +169,17 @@ async fn keep<T: Clone + Send + Sync>(
     }
 }
 
-/// Writes aside and then gives the name, so that nobody ever reads half a file.
+/// Writes aside and then gives the name, so that nobody ever reads half a file. Two may write the same one: other
+/// processes, and a server's successor while it ends.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     if text.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!(
             "it has more than {MAX_FILE} bytes"
         )));
     }
-    let aside = path.with_extension(format!("{}.new", std::process::id()));
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_extension(format!("{}-{count}.new", std::process::id()));
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

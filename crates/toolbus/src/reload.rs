@@ -32,7 +32,7 @@ struct Follower {
     path: PathBuf,
     file: Seen,
     running: Config,
-    house: House,
+    house: Arc<House>,
     door: Option<Arc<HttpDoor>>,
 }
 
@@ -53,7 +53,7 @@ impl Reload {
     pub(crate) fn start(
         source: Source,
         running: Config,
-        house: House,
+        house: Arc<House>,
         door: Option<Arc<HttpDoor>>,
     ) -> Result<Self, String> {
         let hangup = door.as_ref().map(|_| signal(SignalKind::hangup()));

@@ -5,44 +5,11 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use support::{Gateway, Session, descendants, modern_request, wait_for};
-
-/// Writes the configuration anew, as most editors do: aside, and then in place.
-fn write(gateway: &Gateway, config: &str) {
-    write_text(
-        gateway,
-        &format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{config}"),
-    );
-}
-
-fn write_text(gateway: &Gateway, text: &str) {
-    let (aside, file) = (
-        gateway.folder.path().join("toolbus.toml.new"),
-        gateway.folder.path().join("toolbus.toml"),
-    );
-    std::fs::write(&aside, text).expect("written");
-    std::fs::rename(aside, file).expect("in place");
-}
+use serde_json::json;
+use support::{Gateway, Session, modern_request, wait_for};
 
 fn faulty(name: &str, flags: &[&str]) -> String {
     Gateway::server(name, "faulty", flags)
-}
-
-fn tools(gateway: &Gateway, path: &str) -> Vec<String> {
-    let answer = gateway.modern(path, "tools/list", json!({})).json();
-    let tools = answer["result"]["tools"].as_array().cloned();
-    let name = |tool: Value| tool["name"].as_str().unwrap_or_default().to_owned();
-    tools.unwrap_or_default().into_iter().map(name).collect()
-}
-
-/// How many calls the process of a server has received, this one included.
-fn count(gateway: &Gateway, server: &str) -> u64 {
-    let path = format!("/servers/{server}/mcp");
-    let answer = gateway.modern(&path, "tools/call", json!({"name": "count"}));
-    let text = answer.json()["result"]["content"][0]["text"].clone();
-    let number = text.as_str().and_then(|text| text.parse().ok());
-    number.unwrap_or_else(|| panic!("no count: {}", answer.text()))
 }
 
 fn used(gateway: &Gateway, times: usize) {
@@ -55,21 +22,11 @@ fn used(gateway: &Gateway, times: usize) {
     });
 }
 
-fn processes(gateway: &Gateway, part: &str) -> usize {
-    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    descendants(gateway.child.id())
-        .iter()
-        .map(line)
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(part) && !line.contains(" warden "))
-        .count()
-}
-
 #[test]
 fn a_call_goes_on_while_other_servers_change() {
     let both = |flags: &[&str]| faulty("a", &[]) + &faulty("b", flags);
     let gateway = Gateway::start(&both(&[]));
-    assert_eq!((count(&gateway, "a"), count(&gateway, "b")), (1, 1));
+    assert_eq!((gateway.count("a"), gateway.count("b")), (1, 1));
     let late = |server: &str| {
         let path = format!("/servers/{server}/mcp");
         let params = json!({"name": "late", "arguments": {"ms": 10_000}});
@@ -81,26 +38,26 @@ fn a_call_goes_on_while_other_servers_change() {
         wait_for("the calls are under way", || {
             gateway.get("/metrics").text().contains("calls_in_flight 2")
         });
-        write(&gateway, &(both(&["--ignore-sigterm"]) + &faulty("c", &[])));
+        gateway.configure(&(both(&["--ignore-sigterm"]) + &faulty("c", &[])));
         used(&gateway, 1);
         wait_for("the new server is listed", || {
-            tools(&gateway, "/servers/c/mcp").contains(&"ok".to_owned())
+            gateway.tools("/servers/c/mcp").contains(&"ok".to_owned())
         });
         wait_for("the changed one is listed", || {
-            tools(&gateway, "/servers/b/mcp").contains(&"ok".to_owned())
+            gateway.tools("/servers/b/mcp").contains(&"ok".to_owned())
         });
         assert!(
-            tools(&gateway, "/mcp").contains(&"c_ok".to_owned()),
+            gateway.tools("/mcp").contains(&"c_ok".to_owned()),
             "names are given by the order in the file"
         );
         assert!(
             !of_a.is_finished() && !of_b.is_finished(),
             "too late to prove anything"
         );
-        assert_eq!(count(&gateway, "a"), 3, "the process is the same");
-        assert_eq!(count(&gateway, "b"), 1, "the process is a new one");
+        assert_eq!(gateway.count("a"), 3, "the process is the same");
+        assert_eq!(gateway.count("b"), 1, "the process is a new one");
         assert_eq!(
-            processes(&gateway, "faulty"),
+            gateway.processes("faulty"),
             4,
             "the old one of b has a call"
         );
@@ -110,7 +67,7 @@ fn a_call_goes_on_while_other_servers_change() {
         }
     });
     wait_for("the old process is gone", || {
-        processes(&gateway, "faulty") == 3
+        gateway.processes("faulty") == 3
     });
     let outcomes: Vec<_> = gateway
         .records()
@@ -124,30 +81,62 @@ fn a_call_goes_on_while_other_servers_change() {
 }
 
 #[test]
+fn a_call_that_waits_for_its_caller_goes_on_where_it_began() {
+    let server =
+        |era: &str, keys: &str| Gateway::server("fx", "fixture", &["stdio", "--era", era]) + keys;
+    let gateway = Gateway::start(&server("legacy", ""));
+    let params = json!({
+        "name": "test_elicitation", "arguments": {"message": "who?"},
+        "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}},
+    });
+    let asked = gateway.modern("/mcp", "tools/call", params.clone()).json();
+    let result = &asked["result"];
+    assert_eq!(result["resultType"], "input_required", "{asked}");
+    let questions = result["inputRequests"].as_object().expect("questions");
+    let key = questions.keys().next().expect("a question");
+    gateway.configure(&server("modern", "start = \"now\"\n"));
+    used(&gateway, 1);
+    wait_for("the new one is up", || {
+        gateway.state("fx") == "up" && gateway.processes("--era modern") == 1
+    });
+    let mut retry = params;
+    retry["requestState"] = result["requestState"].clone();
+    retry["inputResponses"] = json!({key.as_str(): {"action": "accept", "content": {"username": "ada", "email": "a@b.c"}}});
+    let done = gateway.modern("/mcp", "tools/call", retry).json();
+    assert!(
+        done["result"]["content"].to_string().contains("ada"),
+        "{done}"
+    );
+    wait_for("the old one is gone", || {
+        gateway.processes("--era legacy") == 0
+    });
+}
+
+#[test]
 fn a_server_that_is_taken_out_is_gone_and_its_process_too() {
     let gateway = Gateway::start(&(faulty("a", &[]) + &faulty("b", &[])));
-    assert_eq!(processes(&gateway, "faulty"), 2);
-    write(&gateway, &faulty("a", &[]));
+    assert_eq!(gateway.processes("faulty"), 2);
+    gateway.configure(&faulty("a", &[]));
     used(&gateway, 1);
-    wait_for("its process ends", || processes(&gateway, "faulty") == 1);
-    assert!(tools(&gateway, "/servers/b/mcp").is_empty());
-    assert!(!tools(&gateway, "/mcp").contains(&"b_ok".to_owned()));
+    wait_for("its process ends", || gateway.processes("faulty") == 1);
+    assert!(gateway.tools("/servers/b/mcp").is_empty());
+    assert!(!gateway.tools("/mcp").contains(&"b_ok".to_owned()));
     assert!(!gateway.get("/metrics").text().contains("server=\"b\""));
-    assert_eq!(count(&gateway, "a"), 1);
+    assert_eq!(gateway.count("a"), 1);
 }
 
 #[test]
 fn limits_change_without_another_process() {
     let gateway = Gateway::start(&faulty("a", &[]));
-    assert_eq!(count(&gateway, "a"), 1);
-    write(
-        &gateway,
-        &format!("{}[servers.a]\nidle_timeout = \"1s\"\n", faulty("a", &[])),
-    );
+    assert_eq!(gateway.count("a"), 1);
+    gateway.configure(&format!(
+        "{}[servers.a]\nidle_timeout = \"1s\"\n",
+        faulty("a", &[])
+    ));
     used(&gateway, 1);
     let answer = gateway.call("hang", json!({})).json();
     assert_eq!(answer["error"]["code"], -31002, "{answer}");
-    assert_eq!(count(&gateway, "a"), 3, "the process is the same");
+    assert_eq!(gateway.count("a"), 3, "the process is the same");
 }
 
 #[test]
@@ -166,7 +155,7 @@ fn callers_come_and_go() {
         gateway.send(request.as_bytes())
     };
     assert_eq!(with("first-token", "ok").status, 200);
-    write(&gateway, &callers("second-token", "\"a.count\""));
+    gateway.configure(&callers("second-token", "\"a.count\""));
     used(&gateway, 1);
     assert_eq!(with("first-token", "ok").status, 401);
     assert_eq!(
@@ -182,9 +171,9 @@ fn callers_come_and_go() {
 #[test]
 fn a_broken_file_changes_nothing_and_is_told_once() {
     let gateway = Gateway::start(&faulty("a", &[]));
-    assert_eq!(count(&gateway, "a"), 1);
+    assert_eq!(gateway.count("a"), 1);
     let complaints = || gateway.log().matches("is not used").count();
-    write(&gateway, "[servers.a.stdio]\ncomand = [\"x\"]\n");
+    gateway.configure("[servers.a.stdio]\ncomand = [\"x\"]\n");
     wait_for("the mistake is told", || complaints() == 1);
     assert!(
         gateway.log().contains("did you mean `command`?"),
@@ -194,21 +183,21 @@ fn a_broken_file_changes_nothing_and_is_told_once() {
     // A secret that is missing is found before anything is touched.
     let secret =
         "[servers.a.stdio]\ncommand = [\"x\"]\nenv = { KEY = \"env:TOOLBUS_TEST_MISSING\" }\n";
-    write(&gateway, secret);
+    gateway.configure(secret);
     wait_for("the next mistake is told", || complaints() == 2);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(complaints(), 2, "each is told once");
-    assert_eq!(count(&gateway, "a"), 2, "the process is the same");
-    write(&gateway, &(faulty("a", &[]) + &faulty("b", &[])));
+    assert_eq!(gateway.count("a"), 2, "the process is the same");
+    gateway.configure(&(faulty("a", &[]) + &faulty("b", &[])));
     used(&gateway, 1);
-    assert_eq!(count(&gateway, "a"), 3);
+    assert_eq!(gateway.count("a"), 3);
 }
 
 #[test]
 fn what_needs_a_restart_is_said_and_a_listener_never_opens_by_accident() {
     let gateway = Gateway::start("");
     let open = "[gateway]\nlisten = \"127.0.0.1:1\"\nmax_connections = 7\n[audit]\nfile = \"x\"\n";
-    write_text(&gateway, open);
+    gateway.write(open);
     wait_for("it is told", || {
         gateway.log().contains(
             "a restart is needed for: [gateway] listen, [gateway] max_connections, [audit] file",
@@ -219,7 +208,7 @@ fn what_needs_a_restart_is_said_and_a_listener_never_opens_by_accident() {
     let token = "[callers.ci]\ntoken = \"a-token-for-everyone\"\n";
     let gateway = Gateway::start_public(token);
     // With the address of the file this would be in order; with the one that is in use it is not.
-    write_text(&gateway, "[gateway]\nlisten = \"127.0.0.1:0\"\n");
+    gateway.write("[gateway]\nlisten = \"127.0.0.1:0\"\n");
     wait_for("it is refused", || {
         gateway.log().contains("is open to other machines")
     });
@@ -255,7 +244,7 @@ fn a_signal_reads_the_file_and_its_secrets_at_once() {
 fn an_open_session_sees_the_new_servers() {
     let gateway = Gateway::start(&faulty("a", &[]));
     let session = Session::open(&gateway);
-    write(&gateway, &(faulty("a", &[]) + &faulty("b", &[])));
+    gateway.configure(&(faulty("a", &[]) + &faulty("b", &[])));
     wait_for("the session sees them", || {
         let answer = session.ask("tools/list", json!({})).json();
         answer["result"]["tools"].to_string().contains("\"b_ok\"")

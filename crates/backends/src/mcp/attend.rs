@@ -64,6 +64,9 @@ impl Attendant {
             }
         };
         tokio::select! {
+            biased;
+            // What it has not asked for yet is its successor's to ask for.
+            () = self.connection.retired.cancelled() => {}
             () = work => {}
             _ = self.connection.link.lost() => {}
         }

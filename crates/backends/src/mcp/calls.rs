@@ -30,7 +30,9 @@ impl McpServer {
             let connection = Arc::clone(way.connection());
             let error = match self.ask(way, &request, call).await {
                 Ok(End::Result(result)) => {
-                    return dialect::outcome(result, &request, call, &connection.peer);
+                    let outcome = dialect::outcome(result, &request, call, &connection.peer)?;
+                    self.works.note(&request, &outcome, &connection);
+                    return Ok(outcome);
                 }
                 Ok(End::Asked(result)) => return Ok(Outcome::InputRequired(result)),
                 Err(error) => error,

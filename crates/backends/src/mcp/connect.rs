@@ -155,7 +155,8 @@ async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
     let first = match timeout(PATIENCE, &mut discover).await {
         Ok(answer) => answer,
         Err(_) => tokio::select! {
-            opened = initialize_stdio(process, &nothing, ids) => return opened,
+            // One that is only slow to start refuses this, and answers the first question all the same.
+            Ok(peer) = initialize_stdio(process, &nothing, ids) => return Ok(peer),
             answer = &mut discover => answer,
         },
     };

@@ -1,10 +1,12 @@
 //! One connection to a server: what to send, over which transport, and what is known of the peer.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Freshness, LogLevel, Object, Raw, Revision};
@@ -120,6 +122,12 @@ pub(super) enum Link {
 pub(super) struct Connection {
     pub(super) peer: Peer,
     pub(super) link: Link,
+    pub(super) opened: Instant,
+    /// Cancelled when another one takes its place: who holds it then only ends what is under way.
+    pub(super) retired: CancellationToken,
+    unused: DropGuard,
+    /// It was listed in full.
+    pub(super) listed: AtomicBool,
     /// The lowest level of log lines that the server was asked for.
     level: Mutex<Option<LogLevel>>,
     pub(super) telling: Arc<Telling>,
@@ -165,6 +173,10 @@ impl Connection {
         Self {
             peer,
             link,
+            opened: Instant::now(),
+            retired: CancellationToken::new(),
+            unused: CancellationToken::new().drop_guard(),
+            listed: AtomicBool::new(false),
             level: Mutex::default(),
             telling: Arc::new(Telling {
                 state: watch::Sender::new(tells),
@@ -183,6 +195,11 @@ impl Connection {
             });
         }
         self
+    }
+
+    /// Cancelled when nobody holds the connection any more.
+    pub(super) fn unused(&self) -> CancellationToken {
+        self.unused.token().clone()
     }
 
     /// The server speaks a revision before 2026-07-28.

@@ -11,6 +11,7 @@ use super::connect::Means;
 use super::link::Connection;
 use super::listen::{Hearer, Listen, Wish};
 use super::news::Place;
+use super::uses::Use;
 
 /// Takes a listener, as soon as the server has said what it tells of what is wanted.
 pub(super) async fn listen(
@@ -18,10 +19,11 @@ pub(super) async fn listen(
     means: &Means,
     filter: &Filter,
     seed: &CallSeed,
+    in_use: Use,
 ) -> Result<Listening, Error> {
     let (place, notices) = means.news.join(&filter.resources);
     let (id, gone, sender) = (place.id, place.gone.clone(), place.notices.clone());
-    means.tasks.spawn(keep(place, means.clone()));
+    means.tasks.spawn(keep(place, means.clone(), in_use));
     let late = |_| {
         let what = "the server did not say whether it tells of changes";
         Error::Unavailable(connection.link.cause(what).into())
@@ -50,7 +52,7 @@ pub(super) async fn listen(
 }
 
 /// Keeps a listener's place for as long as it reads, and the server tells.
-async fn keep(place: Place, means: Means) {
+async fn keep(place: Place, means: Means, _in_use: Use) {
     tokio::select! {
         () = place.notices.closed() => {}
         () = place.gone.cancelled() => {}

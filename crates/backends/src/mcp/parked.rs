@@ -57,6 +57,12 @@ impl Parked {
         Ok(state)
     }
 
+    /// A call is parked that this request goes on with.
+    pub(super) fn holds(&self, request: &Request) -> bool {
+        let state = request.params.str("requestState").unwrap_or_default();
+        state.starts_with(PREFIX) && self.calls().contains_key(&*state)
+    }
+
     /// The parked call that this request goes on with; none where it is a request of another kind.
     pub(super) fn take(
         &self,
@@ -94,6 +100,10 @@ impl Parked {
                 "a caller did not answer in time; its call is cancelled"
             );
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls().is_empty()
     }
 
     /// Lets go of all.

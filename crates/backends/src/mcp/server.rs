@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -11,16 +11,20 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::{
-    Backend, BoxFuture, Call, CallSeed, Era, Error, Filter, Freshness, Health, Listening, Offer,
-    Outcome, Request,
+    Backend, BoxFuture, Call, CallSeed, Cause, Era, Error, Filter, Freshness, Health, Listening,
+    Offer, Outcome, Request, Revision,
 };
 use toolbus_protocol::params::ParamHeaders;
 
 use super::attend::Attendant;
 use super::connect::Means;
+use super::life::{Begin, Known, Start, Wishes};
 use super::link::{Connection, Link, Tells};
 use super::parked::Parked;
 use super::sessions::Sessions;
+use super::starts::Starts;
+use super::uses::{Kind, Uses};
+use super::works::Works;
 use super::{HttpTarget, connect, listener, listing, lock};
 use crate::process::Command;
 
@@ -74,6 +78,12 @@ pub struct Settings {
     pub patience: Duration,
     /// How long a session that was opened for callers is kept without a call.
     pub idle: Duration,
+    /// When a process starts.
+    pub start: Start,
+    /// How long a process runs that nobody uses; for ever without.
+    pub idle_stop: Option<Duration>,
+    /// How old a process gets; any age without.
+    pub max_lifetime: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -83,6 +93,9 @@ impl Default for Settings {
             sharing: Sharing::Shared,
             patience: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(5 * 60),
+            start: Start::FirstUse,
+            idle_stop: None,
+            max_lifetime: None,
         }
     }
 }
@@ -90,26 +103,34 @@ impl Default for Settings {
 /// An existing MCP server.
 #[derive(Debug)]
 pub struct McpServer {
+    /// For what goes on when the call that began it is gone.
+    myself: Weak<Self>,
     pub(super) name: String,
     pub(super) target: Target,
     pub(super) settings: Settings,
     pub(super) means: Means,
+    pub(super) starts: Starts,
     pub(super) offer: watch::Sender<Arc<Offer>>,
-    current: ArcSwapOption<Connection>,
+    pub(super) current: ArcSwapOption<Connection>,
+    pub(super) uses: Arc<Uses>,
+    /// Counts how often a connection was wanted that was not there.
+    pub(super) wishes: watch::Sender<u64>,
     attempts: tokio::sync::Mutex<Attempts>,
     /// Sessions besides the current connection.
     pub(super) sessions: Arc<Sessions>,
     /// Calls that wait for their callers.
     pub(super) parked: Parked,
+    /// Tasks, which outlast their calls.
+    pub(super) works: Works,
     /// It speaks 2026-07-28, and nothing older.
     pub(super) modern_only: AtomicBool,
     /// When a further process was not to be had.
     pub(super) refused: Mutex<Option<Instant>>,
     /// The arguments of its tools that travel in headers.
     pub(super) headers: Mutex<HashMap<Arc<str>, ParamHeaders>>,
-    reconnected: Notify,
-    tasks: TaskTracker,
-    closing: CancellationToken,
+    pub(super) reconnected: Notify,
+    pub(super) tasks: TaskTracker,
+    pub(super) closing: CancellationToken,
 }
 
 /// How connecting went so far.
@@ -125,8 +146,24 @@ struct Attempts {
 impl McpServer {
     /// A server of this name; its connection opens in the background at once.
     pub fn start(name: &str, target: Target, settings: Settings) -> Arc<Self> {
+        Self::begin(name, target, settings, Begin::default())
+    }
+
+    /// [`McpServer::start`] with what is known from before: a process can then wait for its first use.
+    pub fn begin(name: &str, target: Target, settings: Settings, begin: Begin) -> Arc<Self> {
+        let Begin { starts, known } = begin;
+        let rests = matches!(
+            (&target, settings.start, &known),
+            (Target::Stdio(_), Start::FirstUse, Known::Own(_))
+        );
+        let offer = known.offer(rests);
+        let attempts = Attempts {
+            era: offer.revision.and_then(Revision::parse).map(Revision::era),
+            ..Attempts::default()
+        };
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        let server = Arc::new(Self {
+        let server = Arc::new_cyclic(|myself| Self {
+            myself: Weak::clone(myself),
             name: name.to_owned(),
             target,
             means: Means {
@@ -135,22 +172,30 @@ impl McpServer {
                 tasks: tasks.clone(),
                 closing: closing.clone(),
             },
-            offer: watch::Sender::default(),
+            starts,
+            headers: Mutex::new(param_headers(&offer)),
+            offer: watch::Sender::new(offer),
             current: ArcSwapOption::empty(),
-            attempts: tokio::sync::Mutex::default(),
-            sessions: Sessions::new(settings.sharing, tasks.clone()),
+            uses: Uses::new(),
+            wishes: watch::Sender::new(0),
+            attempts: tokio::sync::Mutex::new(attempts),
+            sessions: Sessions::new(settings.sharing, settings.max_lifetime, tasks.clone()),
             parked: Parked::new(settings.patience),
+            works: Works::default(),
             modern_only: AtomicBool::new(false),
             refused: Mutex::default(),
-            headers: Mutex::default(),
             reconnected: Notify::new(),
             tasks,
             closing,
             settings,
         });
-        let keeper = Arc::clone(&server);
+        let (keeper, wishes) = (
+            Arc::clone(&server),
+            rests.then(|| server.wishes.subscribe()),
+        );
         server.tasks.spawn(async move {
-            keeper.closing.run_until_cancelled(keeper.keep()).await;
+            let keeping = keeper.keep(wishes);
+            keeper.closing.run_until_cancelled(keeping).await;
         });
         let sweeper = Arc::clone(&server);
         server.tasks.spawn(async move {
@@ -159,8 +204,11 @@ impl McpServer {
         server
     }
 
-    /// Keeps the offer true for as long as the server is wanted.
-    async fn keep(&self) {
+    /// Keeps the offer true for as long as the server is wanted. With `wishes` it rests until one of them comes.
+    async fn keep(&self, wishes: Option<Wishes>) {
+        if let Some(wishes) = wishes {
+            self.wait_for(wishes).await;
+        }
         loop {
             match self.list().await {
                 Ok(freshness) => self.rest(freshness).await,
@@ -175,7 +223,10 @@ impl McpServer {
         loop {
             sleep((shortest / 8).clamp(SWEEP.0, SWEEP.1)).await;
             self.parked.sweep();
-            self.sessions.sweep(self.settings.idle);
+            self.works.sweep();
+            let idle = self.settings.idle;
+            self.sessions
+                .sweep(idle, |session| self.works.are_at(session));
         }
     }
 
@@ -215,13 +266,7 @@ impl McpServer {
         if connection.is_older() {
             self.add_from_siblings(&mut offer, &connection).await;
         }
-        let headers = offer.tools.iter().filter_map(|tool| {
-            let headers = ParamHeaders::of_tool(&tool.definition)
-                .ok()
-                .filter(|headers| !headers.is_empty())?;
-            Some((Arc::clone(&tool.key), headers))
-        });
-        *lock(&self.headers) = headers.collect();
+        *lock(&self.headers) = param_headers(&offer);
         let freshness = offer.freshness;
         self.offer.send_if_modified(|known| {
             let changed = **known != offer;
@@ -248,6 +293,8 @@ impl McpServer {
                 () = self.replaced(&connection) => return,
                 error = connection.link.lost() => return self.lost(error).await,
                 () = sleep_until(again), if !tells => return,
+                () = self.idle() => return self.lie_down().await,
+                () = self.aged(&connection) => return self.replace(connection).await,
                 _ = telling.changed() => {}
             }
         }
@@ -278,24 +325,42 @@ impl McpServer {
             .is_none_or(|since| since.elapsed() >= STEADY);
         if was_steady {
             attempts.failures = 0;
-            return;
         }
         drop(attempts);
-        self.wait_after(error).await;
+        match was_steady {
+            // Whoever calls next starts it. Without a call nobody misses it.
+            true if self.may_rest() => self.lie_down().await,
+            true => {}
+            false => self.wait_after(error).await,
+        }
     }
 
-    /// The open connection, or a new one.
+    /// The open connection.
+    pub(super) fn usable(&self) -> Option<Arc<Connection>> {
+        self.current
+            .load_full()
+            .filter(|connection| connection.link.is_alive())
+    }
+
+    /// The open connection, or a new one. An attempt goes on also when whoever made it is gone: the next one will want the
+    /// server too.
     pub(super) async fn connection(&self) -> Result<Arc<Connection>, Error> {
-        let usable = || {
-            self.current
-                .load_full()
-                .filter(|connection| connection.link.is_alive())
-        };
-        if let Some(connection) = usable() {
+        if let Some(connection) = self.usable() {
             return Ok(connection);
         }
+        self.wishes.send_modify(|count| *count += 1);
+        let stopped = || Error::Unavailable(Cause::new("the server is being stopped").into());
+        let server = self.myself.upgrade().ok_or_else(stopped)?;
+        let attempt = self.tasks.spawn(async move {
+            let connecting = server.connect();
+            server.closing.run_until_cancelled(connecting).await
+        });
+        attempt.await.ok().flatten().ok_or_else(stopped)?
+    }
+
+    async fn connect(&self) -> Result<Arc<Connection>, Error> {
         let mut attempts = self.attempts.lock().await;
-        if let Some(connection) = usable() {
+        if let Some(connection) = self.usable() {
             return Ok(connection);
         }
         if let Some((error, until)) = &attempts.failed
@@ -303,8 +368,25 @@ impl McpServer {
         {
             return Err(error.clone());
         }
+        self.open_base(&mut attempts, None).await
+    }
+
+    /// Opens another connection in place of one that is in use.
+    pub(super) async fn open_another(&self, old: &Connection) -> Result<(), Error> {
+        let mut attempts = self.attempts.lock().await;
+        self.open_base(&mut attempts, Some(old)).await.map(drop)
+    }
+
+    async fn open_base(
+        &self,
+        attempts: &mut Attempts,
+        old: Option<&Connection>,
+    ) -> Result<Arc<Connection>, Error> {
         let connected = match &self.target {
-            Target::Stdio(command) => connect::stdio(command, attempts.era, &self.means).await,
+            Target::Stdio(command) => {
+                let start = connect::stdio(command, attempts.era, &self.means);
+                self.starts.run(Box::pin(start)).await
+            }
             Target::Http(target) => connect::http(target, attempts.era, &self.means).await,
         };
         match connected {
@@ -315,6 +397,9 @@ impl McpServer {
                 attempts.since = Some(Instant::now());
                 self.modern_only.store(false, Ordering::Relaxed);
                 self.current.store(Some(Arc::clone(&connection)));
+                if let Some(old) = old {
+                    old.retired.cancel();
+                }
                 self.attend(&connection);
                 self.reconnected.notify_one();
                 tracing::info!(
@@ -353,6 +438,17 @@ impl McpServer {
     }
 }
 
+/// The arguments of these tools that travel in headers.
+fn param_headers(offer: &Offer) -> HashMap<Arc<str>, ParamHeaders> {
+    let headers = offer.tools.iter().filter_map(|tool| {
+        let headers = ParamHeaders::of_tool(&tool.definition)
+            .ok()
+            .filter(|headers| !headers.is_empty())?;
+        Some((Arc::clone(&tool.key), headers))
+    });
+    headers.collect()
+}
+
 impl Attempts {
     /// How long to wait before the next attempt of our own; twice as long each time.
     fn next_pause(&mut self) -> Duration {
@@ -375,7 +471,10 @@ impl Backend for McpServer {
         request: Request,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
-        Box::pin(self.answer(request, call))
+        Box::pin(async move {
+            let _in_use = self.uses.begin(Kind::Call);
+            self.answer(request, call).await
+        })
     }
 
     fn listen<'a>(
@@ -384,18 +483,35 @@ impl Backend for McpServer {
         seed: &'a CallSeed,
     ) -> BoxFuture<'a, Result<Listening, Error>> {
         Box::pin(async move {
-            let connection = self.connection().await?;
-            let listening = listener::listen(&connection, &self.means, &filter, seed).await?;
+            let in_use = self.uses.begin(Kind::Listen);
+            let task = filter.tasks.first();
+            let connection = match task.and_then(|id| self.works.place_of(id)) {
+                Some(connection) => connection,
+                None => self.connection().await?,
+            };
+            let listening =
+                listener::listen(&connection, &self.means, &filter, seed, in_use).await?;
             self.subscribe_siblings(&listening.honoured.resources).await;
             Ok(listening)
         })
+    }
+
+    fn holds(&self, request: &Request) -> bool {
+        self.parked.holds(request) || self.works.place(request).is_some()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.uses.has_calls() || self.is_engaged()
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.closing.cancel();
             self.tasks.close();
+            // An attempt that is under way has ended then, and no other one begins.
+            drop(self.attempts.lock().await);
             self.parked.clear();
+            self.works.clear();
             self.sessions.close();
             if let Some(connection) = self.current.swap(None) {
                 connection.link.close().await;

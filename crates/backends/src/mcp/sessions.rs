@@ -43,6 +43,8 @@ pub(super) struct Key {
 pub(super) struct Sessions {
     pools: Mutex<HashMap<Key, Pool>>,
     sharing: Sharing,
+    /// How old a session gets that is a process; any age without.
+    max_lifetime: Option<Duration>,
     tasks: TaskTracker,
 }
 
@@ -80,10 +82,15 @@ struct Hold {
 }
 
 impl Sessions {
-    pub(super) fn new(sharing: Sharing, tasks: TaskTracker) -> Arc<Self> {
+    pub(super) fn new(
+        sharing: Sharing,
+        max_lifetime: Option<Duration>,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
             sharing,
+            max_lifetime,
             tasks,
         })
     }
@@ -130,7 +137,8 @@ impl Sessions {
             pool.slots.retain(|slot| !slot.is_dead());
             let one_each = pool.places.is_some();
             let mut slots = pool.slots.iter_mut();
-            if let Some(slot) = slots.find(|slot| !one_each || slot.calls == 0) {
+            let free = |slot: &Slot| !one_each || slot.calls == 0;
+            if let Some(slot) = slots.find(|slot| free(slot) && !self.is_old(slot)) {
                 slot.calls += 1;
                 return Ok(Arc::clone(&slot.session));
             }
@@ -171,12 +179,14 @@ impl Sessions {
         Ok(())
     }
 
-    /// Closes the sessions that were not used for this long, and forgets those that have ended.
-    pub(super) fn sweep(&self, idle: Duration) {
+    /// Closes the sessions that were not used for this long and have nothing to do, and forgets those that have ended.
+    pub(super) fn sweep(&self, idle: Duration, is_busy: impl Fn(&Arc<Connection>) -> bool) {
         let mut pools = self.pools();
         for pool in pools.values_mut() {
             let gone = pool.slots.extract_if(.., |slot| {
-                slot.is_dead() || (slot.calls == 0 && slot.used.elapsed() >= idle)
+                let is_over = slot.used.elapsed() >= idle || self.is_old(slot);
+                let is_over = is_over && !slot.session.get().is_some_and(&is_busy);
+                slot.is_dead() || (slot.calls == 0 && is_over)
             });
             gone.for_each(|slot| self.close_later(&slot.session));
         }
@@ -193,7 +203,21 @@ impl Sessions {
         open.cloned().collect()
     }
 
-    /// Closes every session. Nobody asks for one any more.
+    /// A session is in a call.
+    pub(super) fn are_used(&self) -> bool {
+        let pools = self.pools();
+        let mut slots = pools.values().flat_map(|pool| &pool.slots);
+        slots.any(|slot| slot.calls > 0)
+    }
+
+    /// It serves the calls that it has, and gets no further ones.
+    fn is_old(&self, slot: &Slot) -> bool {
+        let age = slot.session.get().map(|session| session.opened.elapsed());
+        age.zip(self.max_lifetime)
+            .is_some_and(|(age, limit)| age >= limit)
+    }
+
+    /// Closes every session.
     pub(super) fn close(&self) {
         for pool in self.pools().drain().map(|(_, pool)| pool) {
             pool.slots

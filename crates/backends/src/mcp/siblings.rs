@@ -2,6 +2,7 @@
 //! counts as well. On stdio each is a process with a state of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -58,7 +59,8 @@ impl McpServer {
         let lease = self.sessions.lease(key, places, open).await.ok()?;
         let fuller = listing::read(&lease.connection, &self.means.ids).await;
         // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
-        if self.offer.borrow().revision.is_none() && lease.connection.link.hears_by_turns() {
+        let is_first = !base.listed.swap(true, Ordering::Relaxed);
+        if is_first && lease.connection.link.hears_by_turns() {
             lease.retire();
         }
         fuller.ok()

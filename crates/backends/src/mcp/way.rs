@@ -9,7 +9,7 @@ use toolbus_model::{Call, Cause, Era, Error, Object, Request};
 
 use super::abilities::{self, Abilities};
 use super::link::{Connection, Link};
-use super::server::{McpServer, Sharing};
+use super::server::{McpServer, Sharing, Target};
 use super::sessions::{Key, Lease, POOL, POOL_AT_URLS};
 use super::{connect, lock};
 
@@ -40,7 +40,10 @@ impl Way {
 impl McpServer {
     /// Finds the session for a request.
     pub(super) async fn way(&self, request: &Request, call: &Call) -> Result<Way, Error> {
-        let base = self.connection().await?;
+        if let Some(connection) = self.works.place(request) {
+            return Ok(Way::Base(connection));
+        }
+        let base = self.connection_for(call).await?;
         let per_caller = self.settings.sharing == Sharing::PerCaller;
         if !base.is_older() && !per_caller && call.seed.revision.era() == Era::Modern {
             return Ok(Way::Base(base));
@@ -161,10 +164,15 @@ impl McpServer {
             era,
             capabilities,
         };
-        let opening = timeout(FURTHER_WITHIN, further.open(&self.means));
+        // In a box: it is large, and few calls need it.
+        let opening = Box::pin(timeout(FURTHER_WITHIN, further.open(&self.means)));
+        let opened = match &self.target {
+            Target::Stdio(_) => self.starts.run(opening).await,
+            Target::Http(_) => opening.await,
+        };
         let late =
             |_| Error::Unavailable(base.link.cause("no further session opened in time").into());
-        let opened = opening.await.map_err(late)??;
+        let opened = opened.map_err(late)??;
         if opened.is_older() && opened.link.hears_by_turns() {
             let wanted: Vec<_> = self.means.news.wanted().all.into_iter().collect();
             opened.subscribe(&wanted, &self.means.ids).await;

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::MutexGuard;
 
 use futures_util::future::join_all;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::*;
 
 /// How long a server that was taken out is kept for a call that has no limit of time.
 const RETIRE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a server that was taken out is asked whether anybody may still come back to it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What holds at one moment. Everything reads it through one pointer, so that a call or a list sees a change of the
 /// configuration whole or not at all.
@@ -199,26 +202,52 @@ impl Gateway {
         });
     }
 
-    /// Stops a server that is not configured any more, after the last call that holds it, or when none of its calls can
-    /// have time left.
+    /// Where a request is served: at its server's back end, or, if it comes back with what a caller was given, at the one
+    /// that was in its place and still holds it.
+    pub(super) fn back_end_for(
+        &self,
+        server: &Server,
+        request: &Request,
+        comes_back: bool,
+    ) -> Arc<dyn Backend> {
+        let before = comes_back.then(|| {
+            let retiring = self.retiring();
+            let mut own = retiring.iter().filter(|(name, _)| *name == server.name);
+            own.find(|(_, backend)| backend.holds(request))
+                .map(|(_, backend)| Arc::clone(backend))
+        });
+        before
+            .flatten()
+            .unwrap_or_else(|| Arc::clone(&server.backend))
+    }
+
+    /// Stops a server that is not configured any more, after the last call that holds it or can come back to it, or when
+    /// none of its calls can have time left.
     fn retire(self: &Arc<Self>, server: Arc<Server>) {
         let backend = Arc::clone(&server.backend);
-        self.retiring().push(Arc::clone(&backend));
+        self.retiring()
+            .push((server.name.clone(), Arc::clone(&backend)));
         let (unused, limit) = (server.unused.clone(), server.settings.longest());
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
             drop(server);
-            let calls = timeout(limit.unwrap_or(RETIRE_WITHIN), unused.cancelled());
+            let last_call = async {
+                unused.cancelled().await;
+                while backend.is_awaited() {
+                    sleep(LOOK_EVERY).await;
+                }
+            };
+            let calls = timeout(limit.unwrap_or(RETIRE_WITHIN), last_call);
             if gateway.closing.run_until_cancelled(calls).await.is_some() {
                 backend.stop().await;
                 gateway
                     .retiring()
-                    .retain(|other| !Arc::ptr_eq(other, &backend));
+                    .retain(|(_, other)| !Arc::ptr_eq(other, &backend));
             }
         });
     }
 
-    fn retiring(&self) -> MutexGuard<'_, Vec<Arc<dyn Backend>>> {
+    fn retiring(&self) -> MutexGuard<'_, Vec<(ServerName, Arc<dyn Backend>)>> {
         self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +256,8 @@ impl Gateway {
         let retiring = std::mem::take(&mut *self.retiring());
         let now = self.now.load_full();
         let all = now.servers.iter().map(|server| &server.backend);
-        join_all(all.chain(&retiring).map(|backend| backend.stop())).await;
+        let retiring = retiring.iter().map(|(_, backend)| backend);
+        join_all(all.chain(retiring).map(|backend| backend.stop())).await;
     }
 }
 

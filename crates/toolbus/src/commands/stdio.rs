@@ -12,16 +12,17 @@ pub(super) async fn run(source: Source, mut config: Config) -> Result<(), Failed
     config.callers.clear();
     let audit = house::audit(&config).map_err(Failed::Usage)?;
     let key = house::key(&config).map_err(Failed::Usage)?;
-    let house = House::open(&config, audit, key).map_err(Failed::Usage)?;
-    let gateway = Arc::clone(&house.gateway);
-    let reload = Reload::start(source, config, house, None).map_err(Failed::NoOutcome)?;
+    let house = House::resume(&source, &config, audit, key).map_err(Failed::Usage)?;
+    let house = Arc::new(house);
+    let reload =
+        Reload::start(source, config, Arc::clone(&house), None).map_err(Failed::NoOutcome)?;
     let served = toolbus_doors::stdio::serve(
-        Arc::clone(&gateway),
+        Arc::clone(&house.gateway),
         tokio::io::stdin(),
         tokio::io::stdout(),
     )
     .await;
     reload.stop().await;
-    gateway.close().await;
+    house.close().await;
     served.map_err(Failed::NoOutcome)
 }

@@ -1,5 +1,6 @@
 //! `toolbus up`: the gateway over HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -30,18 +31,15 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let address = listener
         .local_addr()
         .map_err(|error| Failed::NoOutcome(error.to_string()))?;
-    let house = House::open(&config, audit, key).map_err(Failed::Usage)?;
-    let gateway = std::sync::Arc::clone(&house.gateway);
-    let door = HttpDoor::new(
-        std::sync::Arc::clone(&gateway),
-        access,
-        house::limits(&config),
-    );
+    let house = House::resume(&source, &config, audit, key).map_err(Failed::Usage)?;
+    let house = Arc::new(house);
+    let gateway = Arc::clone(&house.gateway);
+    let door = HttpDoor::new(Arc::clone(&gateway), access, house::limits(&config));
     let closing = CancellationToken::new();
     let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
     tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));
     let needs_token = !config.callers.is_empty();
-    let reload = Reload::start(source, config, house, Some(std::sync::Arc::clone(&door)))
+    let reload = Reload::start(source, config, Arc::clone(&house), Some(Arc::clone(&door)))
         .map_err(Failed::NoOutcome)?;
     let serving = door.serve(listener, closing.clone());
     say::out(format!("http://{address}/mcp"));
@@ -65,7 +63,7 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     reload.stop().await;
     let closed = async {
         let _ = serving.await;
-        gateway.close().await;
+        house.close().await;
     };
     tokio::select! {
         () = closed => tracing::info!("stopped"),
@@ -79,6 +77,9 @@ fn tell(gateway: &toolbus_gateway::Gateway, port: u16, needs_token: bool) {
     for (name, offer) in gateway.offers() {
         match &offer.health {
             Health::Down(error) => tracing::warn!(server = %name, "down: {error}"),
+            Health::Starting if offer.is_settled() => {
+                tracing::info!(server = %name, "starting; its lists are those of the last run")
+            }
             Health::Starting => tracing::warn!(server = %name, "still starting"),
             Health::Resting => {
                 tracing::info!(server = %name, tools = offer.tools.len(), "starts on first use")

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toolbus_model::ServerName;
 
 use super::values::{Secret, Url};
-use super::{Config, Http, Server, Stdio};
+use super::{Config, Http, Server, Start, Stdio};
 
 /// What we read of such a file. Clients put members of their own beside, which are left alone.
 #[derive(Debug, Deserialize)]
@@ -65,6 +65,9 @@ impl ClientServer {
                     command,
                     env: secrets(self.env)?,
                     cwd: self.cwd,
+                    start: Start::default(),
+                    idle_stop: None,
+                    max_lifetime: None,
                 };
                 Ok(Server {
                     stdio: Some(stdio),

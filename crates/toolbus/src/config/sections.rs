@@ -85,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) max_in_flight: Option<usize>,
     /// Who shares a session, where the server speaks an older revision. It is `shared` where it is not set.
     pub(crate) sessions: Sessions,
+    /// How long what the server offers stays listed while it is down. 10m where it is not set.
+    pub(crate) grace: Option<Span>,
     /// Limits of single tools, by the server's own names.
     pub(crate) tools: IndexMap<String, Tool>,
 }
@@ -121,6 +123,24 @@ pub(crate) struct Stdio {
     pub(crate) env: IndexMap<String, Secret>,
     /// The working folder. The one of `toolbus` where it is not set.
     pub(crate) cwd: Option<PathBuf>,
+    /// When the process starts. With its first use where it is not set.
+    #[serde(default)]
+    pub(crate) start: Start,
+    /// How long the process runs that nobody uses. 10m where it is not set, and no limit with `start = "now"`.
+    pub(crate) idle_stop: Option<Span>,
+    /// How old the process gets: after this another one takes its place. Any age where it is not set.
+    pub(crate) max_lifetime: Option<Span>,
+}
+
+/// When a process starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Start {
+    /// With its first use, where its lists are known from an earlier run. Otherwise at once, to learn them.
+    #[default]
+    FirstUse,
+    /// At once.
+    Now,
 }
 
 /// `[servers.NAME.http]`

@@ -27,7 +27,7 @@ fn a_typo_is_shown_in_its_place() {
     );
     assert_eq!(
         problem("[servers.a.stdio]\ncommand = [\"x\"]\n[servers.a]\nidle_timeout = \"soon\"\n"),
-        r#"toolbus.toml:4:16: "soon" is not a duration (expected number at 0); write it like "90s" or "5m", or "0" for no limit
+        r#"toolbus.toml:4:16: "soon" is not a duration (expected number at 0); write it like "90s" or "5m", or "off" for no limit
   idle_timeout = "soon"
                  ^^^^^^"#
     );

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-/// A duration such as `90s`, `5m` or `1h 30m`; `0` turns a limit off.
+/// A duration such as `90s`, `5m` or `1h 30m`; `0` or `off` turns a limit off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -22,11 +22,11 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text == "0" {
+        if text == "0" || text == "off" {
             return Ok(Self(Duration::ZERO));
         }
         let parsed = humantime::parse_duration(&text);
-        parsed.map(Self).map_err(|error| D::Error::custom(format!("{text:?} is not a duration ({error}); write it like \"90s\" or \"5m\", or \"0\" for no limit")))
+        parsed.map(Self).map_err(|error| D::Error::custom(format!("{text:?} is not a duration ({error}); write it like \"90s\" or \"5m\", or \"off\" for no limit")))
     }
 }
 
@@ -36,7 +36,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "description": "A duration such as 90s, 5m or 1h 30m; 0 turns a limit off.", "examples": ["90s", "5m", "0"]})
+        json_schema!({"type": "string", "description": "A duration such as 90s, 5m or 1h 30m; 0 or off turns a limit off.", "examples": ["90s", "5m", "off"]})
     }
 }
 

@@ -76,6 +76,31 @@ impl Gateway {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("toolbus.toml");
         std::fs::write(&file, config).expect("written");
+        Self::in_folder(folder)
+    }
+
+    /// Stops the gateway and starts another one with what the first has left behind.
+    pub fn again(mut self) -> Self {
+        assert_eq!(self.stop(), Some(0));
+        let empty = tempfile::tempdir().expect("a folder");
+        Self::in_folder(std::mem::replace(&mut self.folder, empty))
+    }
+
+    /// Writes the configuration anew, as most editors do: aside, and then in place.
+    pub fn configure(&self, config: &str) {
+        self.write(&format!("[gateway]\nlisten = \"127.0.0.1:0\"\n{config}"));
+    }
+
+    /// [`Gateway::configure`] with the whole text.
+    pub fn write(&self, text: &str) {
+        let file = self.folder.path().join("toolbus.toml");
+        let aside = file.with_extension("new");
+        std::fs::write(&aside, text).expect("written");
+        std::fs::rename(aside, file).expect("in place");
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
+        let file = folder.path().join("toolbus.toml");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let mut child = command(folder.path())
             .arg("up")
@@ -149,6 +174,40 @@ impl Gateway {
             "tools/call",
             json!({"name": tool, "arguments": arguments}),
         )
+    }
+
+    /// The tools that are listed at a path.
+    pub fn tools(&self, path: &str) -> Vec<String> {
+        let answer = self.modern(path, "tools/list", json!({})).json();
+        let tools = answer["result"]["tools"].as_array().cloned();
+        let name = |tool: Value| tool["name"].as_str().unwrap_or_default().to_owned();
+        tools.unwrap_or_default().into_iter().map(name).collect()
+    }
+
+    /// How many calls the process of a `faulty` server has received, this one included.
+    pub fn count(&self, server: &str) -> u64 {
+        let path = format!("/servers/{server}/mcp");
+        let answer = self.modern(&path, "tools/call", json!({"name": "count"}));
+        let text = answer.json()["result"]["content"][0]["text"].clone();
+        let number = text.as_str().and_then(|text| text.parse().ok());
+        number.unwrap_or_else(|| panic!("no count: {}", answer.text()))
+    }
+
+    /// The servers' processes whose command line has this in it.
+    pub fn processes(&self, part: &str) -> usize {
+        let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        descendants(self.child.id())
+            .iter()
+            .map(line)
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(part) && !line.contains(" warden "))
+            .count()
+    }
+
+    /// The state of a server, as `/ready` tells it.
+    pub fn state(&self, server: &str) -> String {
+        let state = self.get("/ready").json()["servers"][server].clone();
+        state.as_str().unwrap_or_default().to_owned()
     }
 
     /// The lines of the audit that are records.

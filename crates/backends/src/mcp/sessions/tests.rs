@@ -38,7 +38,7 @@ fn key(n: usize) -> Key {
 }
 
 fn sessions() -> Arc<Sessions> {
-    Sessions::new(Sharing::Shared, TaskTracker::new())
+    Sessions::new(Sharing::Shared, None, TaskTracker::new())
 }
 
 fn same(one: &Lease, other: &Lease) -> bool {
@@ -119,12 +119,12 @@ async fn idle_sessions_are_closed_and_nothing_of_them_is_kept() {
     let held = lease(&sessions, key(1), Some(1)).await;
     drop(lease(&sessions, key(2), Some(1)).await);
     tokio::time::advance(idle).await;
-    sessions.sweep(idle);
+    sessions.sweep(idle, |_| false);
     let left: Vec<_> = sessions.pools().keys().cloned().collect();
     assert_eq!(left, [key(1)]);
     drop(held);
     tokio::time::advance(idle).await;
-    sessions.sweep(idle);
+    sessions.sweep(idle, |_| false);
     assert!(sessions.pools().is_empty());
 }
 
@@ -147,4 +147,21 @@ async fn a_retired_session_is_not_given_again() {
     drop(first);
     let second = lease(&sessions, key(1), Some(1)).await;
     assert!(!Arc::ptr_eq(&second.connection, &connection));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_session_serves_its_calls_and_gets_no_further_ones() {
+    let limit = Duration::from_secs(60);
+    let sessions = Sessions::new(Sharing::Shared, Some(limit), TaskTracker::new());
+    let old = lease(&sessions, key(1), None).await;
+    tokio::time::advance(limit).await;
+    let new = lease(&sessions, key(1), None).await;
+    assert!(!same(&old, &new));
+    let day = Duration::from_secs(86_400);
+    sessions.sweep(day, |_| false);
+    assert!(same(&new, &lease(&sessions, key(1), None).await));
+    assert_eq!(sessions.pools()[&key(1)].slots.len(), 2, "it has a call");
+    drop(old);
+    sessions.sweep(day, |_| false);
+    assert_eq!(sessions.pools()[&key(1)].slots.len(), 1);
 }

@@ -1,0 +1,178 @@
+//! Servers as a configuration wants them, and how each is made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
+use toolbus_backends::process::Command;
+use toolbus_gateway::{Server, ServerSettings};
+use toolbus_model::{Offer, ServerName};
+
+use crate::config::{self, Config, Span};
+use crate::memory::Memory;
+
+/// How long a process runs that nobody uses: longer than most pauses in a conversation with a model.
+const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
+
+/// What a back end is made of. As long as it reads the same, the back end runs on.
+#[derive(Clone, PartialEq)]
+pub(super) struct Recipe {
+    target: Target,
+    treatment: mcp::Settings,
+}
+
+/// A server as the configuration wants it.
+pub(super) struct Wanted {
+    pub(super) name: ServerName,
+    pub(super) recipe: Recipe,
+    pub(super) settings: ServerSettings,
+}
+
+impl Wanted {
+    /// All servers of a configuration. Nothing is started before everything is known to be right.
+    pub(super) fn all(config: &Config) -> Result<Vec<Self>, String> {
+        let wanted = config.servers.iter().map(|(name, server)| {
+            Ok(Self {
+                name: ServerName::parse(name)?,
+                recipe: Recipe {
+                    target: target(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
+                    treatment: treatment(server),
+                },
+                settings: settings(server),
+            })
+        });
+        wanted.collect()
+    }
+
+    /// Makes the server, in place of an old one where there is one.
+    pub(super) fn start(
+        &self,
+        memory: Option<&Arc<Memory>>,
+        starts: &Starts,
+        old: Option<(&Arc<Server>, &Recipe)>,
+    ) -> Server {
+        let Recipe { target, treatment } = self.recipe.clone();
+        let place = memory.map(|memory| (memory, memory.place(&self.name, &target)));
+        let remembered = place
+            .as_ref()
+            .and_then(|(memory, place)| memory.recall(place));
+        let known = match (
+            remembered,
+            old.and_then(|(old, recipe)| Some((listed(old)?, recipe))),
+        ) {
+            (_, Some((offer, recipe))) if recipe.target == target => Known::Own(offer),
+            (Some(offer), _) => Known::Own(Arc::new(offer)),
+            (None, Some((offer, _))) => Known::Predecessors(offer),
+            (None, None) => Known::Nothing,
+        };
+        let begin = Begin {
+            starts: starts.clone(),
+            known,
+        };
+        let backend = McpServer::begin(self.name.as_str(), target, treatment, begin);
+        let server = Server::new(self.name.clone(), backend, self.settings.clone());
+        if let Some((memory, place)) = place {
+            memory.follow(place, server.backend.offer());
+        }
+        server
+    }
+
+    pub(super) fn recipes(all: Vec<Self>) -> HashMap<ServerName, Recipe> {
+        let recipes = all.into_iter().map(|wanted| (wanted.name, wanted.recipe));
+        recipes.collect()
+    }
+}
+
+/// What a server offers, if it was ever listed.
+fn listed(server: &Server) -> Option<Arc<Offer>> {
+    let offer = server.backend.offer().borrow().clone();
+    offer.capabilities.is_some().then_some(offer)
+}
+
+/// How to reach a server, with its secrets in place.
+pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
+    match (&server.stdio, &server.http) {
+        (Some(stdio), _) => {
+            let env = stdio
+                .env
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), value.reveal()?)));
+            let env = env.collect::<Result<_, String>>()?;
+            Ok(Target::Stdio(Command {
+                line: stdio.command.clone(),
+                env,
+                cwd: stdio.cwd.clone(),
+            }))
+        }
+        (None, Some(http)) => Ok(Target::Http(HttpTarget {
+            url: http.url.0.clone(),
+            headers: headers(http)?,
+        })),
+        (None, None) => Err("it has no kind".to_owned()),
+    }
+}
+
+fn headers(http: &config::Http) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &str, value: String| {
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| format!("{name:?} is not a header name"))?;
+        let mut value = HeaderValue::from_str(&value)
+            .map_err(|_| format!("the value of {name} cannot stand in a header"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+        Ok::<(), String>(())
+    };
+    for (name, value) in &http.headers {
+        put(name, value.reveal()?)?;
+    }
+    if let Some(token) = &http.bearer {
+        put(
+            AUTHORIZATION.as_str(),
+            format!("Bearer {}", token.reveal()?),
+        )?;
+    }
+    Ok(headers)
+}
+
+fn treatment(server: &config::Server) -> mcp::Settings {
+    let mut treatment = mcp::Settings {
+        sharing: match server.sessions {
+            config::Sessions::Shared => mcp::Sharing::Shared,
+            config::Sessions::PerCaller => mcp::Sharing::PerCaller,
+        },
+        ..mcp::Settings::default()
+    };
+    if let Some(stdio) = &server.stdio {
+        let idle_stop = match stdio.start {
+            config::Start::FirstUse => Some(IDLE_STOP),
+            config::Start::Now => None,
+        };
+        treatment.start = match stdio.start {
+            config::Start::FirstUse => mcp::Start::FirstUse,
+            config::Start::Now => mcp::Start::Now,
+        };
+        treatment.idle_stop = stdio.idle_stop.map_or(idle_stop, Span::limit);
+        treatment.max_lifetime = stdio.max_lifetime.and_then(Span::limit);
+    }
+    treatment
+}
+
+fn settings(server: &config::Server) -> ServerSettings {
+    let tools: HashMap<_, _> = server
+        .tools
+        .iter()
+        .map(|(name, tool)| (name.clone(), server.deadlines(Some(tool))))
+        .collect();
+    let default = ServerSettings::default();
+    ServerSettings {
+        deadlines: server.deadlines(None),
+        tools,
+        in_flight: server.max_in_flight.unwrap_or(default.in_flight),
+        grace: server.grace.map_or(default.grace, Span::limit),
+    }
+}
