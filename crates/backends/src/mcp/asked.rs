@@ -24,10 +24,6 @@ const TOGETHER: Duration = Duration::from_millis(5);
 /// How long a server has to take the news that a call is over.
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a process that bears one call at a time has to answer a cancelled call before it is ended. What it says later
-/// could be taken for the next call's.
-const QUIET_WITHIN: Duration = Duration::from_secs(2);
-
 /// The member by which a door says that its client refused a question: code, message and data of the error.
 const REFUSED: &str = "toolbus/error";
 
@@ -75,7 +71,8 @@ impl Conversation {
             ear: Some(Ear::Questions(Arc::clone(&asking))),
             ..outgoing
         };
-        tasks.spawn(carry(lease, outgoing, asking, stop, sender));
+        let owner = call.seed.caller.clone();
+        tasks.spawn(carry(lease, owner, outgoing, asking, stop, sender));
         conversation
     }
 
@@ -155,6 +152,7 @@ impl Conversation {
 /// Carries a request from its sending to its answer, whichever calls come and go meanwhile.
 async fn carry(
     lease: Lease,
+    owner: Caller,
     outgoing: Outgoing,
     asking: Arc<Asking>,
     stop: CancellationToken,
@@ -183,14 +181,13 @@ async fn carry(
     };
     // A server that is gone needs no telling.
     let _ = timeout(TELL_WITHIN, tell).await;
+    if connection.link.asks_by_turns() {
+        // What it asks later could be taken for the next call's: that one must be of the same caller.
+        lease.keep_for(&owner);
+    }
+    drop(lease);
     let cause = connection.link.cause("the server had not answered");
     let _ = sender.send(Err(Error::OutcomeUnknown(cause.into())));
-    if connection.link.asks_by_turns()
-        && timeout(QUIET_WITHIN, exchange).await.is_err()
-        && lease.is_one_of_many()
-    {
-        lease.retire();
-    }
 }
 
 /// Questions as their caller is asked them: a result of 2026-07-28 (basic/patterns/mrtr). The id of an elicitation is for

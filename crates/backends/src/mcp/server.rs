@@ -179,7 +179,7 @@ impl McpServer {
             uses: Uses::new(),
             wishes: watch::Sender::new(0),
             attempts: tokio::sync::Mutex::new(attempts),
-            sessions: Sessions::new(settings.sharing, settings.max_lifetime, tasks.clone()),
+            sessions: Sessions::new(settings.max_lifetime, tasks.clone()),
             parked: Parked::new(settings.patience),
             works: Works::default(),
             modern_only: AtomicBool::new(false),

@@ -12,7 +12,6 @@ use toolbus_model::{Caller, Era, Error, Raw};
 
 use super::link::Connection;
 use super::lock;
-use super::server::Sharing;
 
 /// Such sessions of one server at once. On stdio each is a process of some tens of MiB, and there are few clients whose
 /// capabilities differ; with `per-caller` it is the number of callers that are served within some minutes.
@@ -42,7 +41,6 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Sessions {
     pools: Mutex<HashMap<Key, Pool>>,
-    sharing: Sharing,
     /// How old a session gets that is a process; any age without.
     max_lifetime: Option<Duration>,
     tasks: TaskTracker,
@@ -61,6 +59,8 @@ struct Slot {
     session: Session,
     calls: usize,
     used: Instant,
+    /// Whose calls alone it may get: one that was cancelled may still have something to ask.
+    kept_for: Option<Caller>,
 }
 
 /// Empty until it is open.
@@ -82,24 +82,21 @@ struct Hold {
 }
 
 impl Sessions {
-    pub(super) fn new(
-        sharing: Sharing,
-        max_lifetime: Option<Duration>,
-        tasks: TaskTracker,
-    ) -> Arc<Self> {
+    pub(super) fn new(max_lifetime: Option<Duration>, tasks: TaskTracker) -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
-            sharing,
             max_lifetime,
             tasks,
         })
     }
 
     /// A session of this key. With `places` there are at most so many, and each bears one call at a time: the first that
-    /// is free, so that calls one after the other meet the same; a new one; or the first that becomes free.
+    /// is free, so that calls one after the other meet the same; a new one; or the first that becomes free. `caller` is who
+    /// calls, where somebody does.
     pub(super) async fn lease(
         self: &Arc<Self>,
         key: Key,
+        caller: Option<&Caller>,
         places: Option<usize>,
         open: impl Future<Output = Result<Connection, Error>>,
     ) -> Result<Lease, Error> {
@@ -108,7 +105,7 @@ impl Sessions {
             None => None,
         };
         let hold = Hold {
-            session: self.enter(&key)?,
+            session: self.enter(&key, caller)?,
             sessions: Arc::clone(self),
             key,
             _place: place,
@@ -131,17 +128,21 @@ impl Sessions {
     }
 
     /// Takes a session of the key's pool, or makes room for a new one.
-    fn enter(&self, key: &Key) -> Result<Session, Error> {
+    fn enter(&self, key: &Key, caller: Option<&Caller>) -> Result<Session, Error> {
         let mut pools = self.pools();
         if let Some(pool) = pools.get_mut(key) {
             pool.slots.retain(|slot| !slot.is_dead());
             let one_each = pool.places.is_some();
             let mut slots = pool.slots.iter_mut();
-            let free = |slot: &Slot| !one_each || slot.calls == 0;
+            let free = |slot: &Slot| (!one_each || slot.calls == 0) && slot.is_for(caller);
             if let Some(slot) = slots.find(|slot| free(slot) && !self.is_old(slot)) {
                 slot.calls += 1;
                 return Ok(Arc::clone(&slot.session));
             }
+            // Those that are kept for others take no place from this caller.
+            let kept = |slot: &mut Slot| slot.calls == 0 && !slot.is_for(caller);
+            let kept = pool.slots.extract_if(.., kept);
+            kept.for_each(|slot| self.close_later(&slot.session));
         }
         if pools.values().map(|pool| pool.slots.len()).sum::<usize>() >= MAX_SESSIONS {
             self.evict(&mut pools)?;
@@ -150,6 +151,7 @@ impl Sessions {
             session: Arc::default(),
             calls: 1,
             used: Instant::now(),
+            kept_for: None,
         };
         let session = Arc::clone(&slot.session);
         if let Some(pool) = pools.get_mut(key) {
@@ -254,6 +256,10 @@ impl Pool {
 }
 
 impl Slot {
+    fn is_for(&self, caller: Option<&Caller>) -> bool {
+        self.kept_for.is_none() || self.kept_for.as_ref() == caller
+    }
+
     fn is_dead(&self) -> bool {
         let connection = self.session.get();
         connection.is_some_and(|connection| !connection.link.is_alive())
@@ -273,9 +279,14 @@ impl Lease {
         }
     }
 
-    /// Nobody relies on meeting this very session again.
-    pub(super) fn is_one_of_many(&self) -> bool {
-        self.hold.sessions.sharing == Sharing::Shared
+    /// Only this caller gets the session from now on.
+    pub(super) fn keep_for(&self, caller: &Caller) {
+        let mut pools = self.hold.sessions.pools();
+        let slots = pools.get_mut(&self.hold.key).map(|pool| &mut pool.slots);
+        let mut own = slots.into_iter().flatten();
+        if let Some(slot) = own.find(|slot| Arc::ptr_eq(&slot.session, &self.hold.session)) {
+            slot.kept_for = Some(caller.clone());
+        }
     }
 }
 

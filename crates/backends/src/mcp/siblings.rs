@@ -56,7 +56,7 @@ impl McpServer {
         };
         let places = base.link.hears_by_turns().then_some(POOL);
         let open = self.open(base, Era::Legacy, &told);
-        let lease = self.sessions.lease(key, places, open).await.ok()?;
+        let lease = self.sessions.lease(key, None, places, open).await.ok()?;
         let fuller = listing::read(&lease.connection, &self.means.ids).await;
         // A process that nobody calls is not worth its memory; one whose lists change is listed again soon.
         let is_first = !base.listed.swap(true, Ordering::Relaxed);

@@ -145,8 +145,9 @@ impl McpServer {
     ) -> Result<Way, Error> {
         let told = Object::from_raw(&key.capabilities).unwrap_or_else(|_| Object::empty());
         let open = self.open(&base, key.era, &told);
+        let caller = Some(&call.seed.caller);
         tokio::select! {
-            lease = self.sessions.lease(key, places, open) => Ok(Way::Own(lease?, abilities)),
+            lease = self.sessions.lease(key, caller, places, open) => Ok(Way::Own(lease?, abilities)),
             () = call.cancelled() => Err(Error::Unavailable(self.no_session(&base).into())),
         }
     }

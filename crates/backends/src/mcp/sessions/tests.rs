@@ -38,7 +38,7 @@ fn key(n: usize) -> Key {
 }
 
 fn sessions() -> Arc<Sessions> {
-    Sessions::new(Sharing::Shared, None, TaskTracker::new())
+    Sessions::new(None, TaskTracker::new())
 }
 
 fn same(one: &Lease, other: &Lease) -> bool {
@@ -47,7 +47,7 @@ fn same(one: &Lease, other: &Lease) -> bool {
 
 async fn lease(sessions: &Arc<Sessions>, key: Key, places: Option<usize>) -> Lease {
     sessions
-        .lease(key, places, open())
+        .lease(key, None, places, open())
         .await
         .expect("a session")
 }
@@ -96,7 +96,7 @@ async fn a_full_table_lets_go_of_the_session_that_was_idle_longest() {
         used.push(lease(&sessions, key(n), None).await);
         tokio::time::advance(Duration::from_secs(1)).await;
     }
-    let refused = sessions.lease(key(1000), None, open()).await;
+    let refused = sessions.lease(key(1000), None, None, open()).await;
     assert!(matches!(refused, Err(Error::Busy { .. })), "all are in use");
     let (first, second) = (
         Arc::clone(&used[0].connection),
@@ -132,7 +132,7 @@ async fn idle_sessions_are_closed_and_nothing_of_them_is_kept() {
 async fn a_session_that_does_not_open_leaves_its_place() {
     let sessions = sessions();
     for _ in 0..3 {
-        assert!(sessions.lease(key(1), Some(1), fail()).await.is_err());
+        assert!(sessions.lease(key(1), None, Some(1), fail()).await.is_err());
     }
     drop(lease(&sessions, key(1), Some(1)).await);
     assert_eq!(sessions.pools()[&key(1)].slots.len(), 1);
@@ -152,7 +152,7 @@ async fn a_retired_session_is_not_given_again() {
 #[tokio::test(start_paused = true)]
 async fn an_old_session_serves_its_calls_and_gets_no_further_ones() {
     let limit = Duration::from_secs(60);
-    let sessions = Sessions::new(Sharing::Shared, Some(limit), TaskTracker::new());
+    let sessions = Sessions::new(Some(limit), TaskTracker::new());
     let old = lease(&sessions, key(1), None).await;
     tokio::time::advance(limit).await;
     let new = lease(&sessions, key(1), None).await;
@@ -164,4 +164,25 @@ async fn an_old_session_serves_its_calls_and_gets_no_further_ones() {
     drop(old);
     sessions.sweep(day, |_| false);
     assert_eq!(sessions.pools()[&key(1)].slots.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cancelled_call_may_still_ask_reaches_its_own_caller_only() {
+    let sessions = sessions();
+    let (ada, bob) = (Caller::named("ada"), Caller::named("bob"));
+    let of = |caller| sessions.lease(key(1), Some(caller), Some(2), open());
+    let cancelled = of(&ada).await.expect("a session");
+    cancelled.keep_for(&ada);
+    let connection = Arc::clone(&cancelled.connection);
+    drop(cancelled);
+    let again = of(&ada).await.expect("a session");
+    assert!(Arc::ptr_eq(&again.connection, &connection));
+    drop(again);
+    let others = of(&bob).await.expect("a session");
+    assert!(!Arc::ptr_eq(&others.connection, &connection));
+    let anew = of(&ada).await.expect("a session");
+    assert!(
+        !Arc::ptr_eq(&anew.connection, &connection),
+        "it was closed for bob"
+    );
 }
