@@ -121,7 +121,7 @@ def with_old(name: str):
     async def ask_model(prompt: str, ctx: Context) -> str:
         """Ask the model of the client."""
         message = SamplingMessage(role="user", content=TextContent(type="text", text=prompt))
-        answer = await ctx.session.create_message([message], max_tokens=50, related_request_id=ctx.request_id)
+        answer = await ctx.session.create_message([message], max_tokens=50)
         return f"{answer.model}: {answer.content.text}"
 
     @server.tool()

@@ -63,12 +63,13 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
         PING,
     ]
     if package != "fastmcp":
+        # `mcp` 1.x does not say for which call it asks these, so that there must be one only.
+        alone = "sole" if package == "old" else None
         steps += [
             call("ask_twice", "Ann likes blue"),
             call("ask_url", "https://example.com/consent"),
-            call("ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
-            # `mcp` 1.x does not say for which call it asks, so that there must be one only.
-            call("ask_roots", "file:///", only="sole" if package == "old" else None),
+            call("ask_model", "parrot: You said: ping?", {"prompt": "ping?"}, only=alone),
+            call("ask_roots", "file:///", only=alone),
         ]
     if package == "mcp":
         steps += [
@@ -162,18 +163,18 @@ def fixture(play: str, folder: Path) -> list[dict]:
 
 
 def everyone(play: str, folder: Path) -> list[dict]:
-    """All servers at one door: the first one with a tool or prompt keeps the name, others have their own in front."""
+    """All servers at one door, each with its own name in front of those of its tools and prompts."""
     uri = f"plain://watched/{play}"
     return lists("everything-web_echo", "plain_introduce", "plain-web://status", "old-web://items") + [
-        call("who", '"name": "fast"'),
+        call("fast_who", '"name": "fast"'),
         call("plain_who", '"name": "plain"'),
         call("old_who", '"name": "old"'),
         call("fast-web_who", '"name": "fast-web"'),
         call("plain-web_who", '"name": "plain-web"'),
         call("old-web_who", '"name": "old-web"'),
-        call("get-sum", "The sum of 1 and 2 is 3", {"a": 1, "b": 2}),
+        call("everything_get-sum", "The sum of 1 and 2 is 3", {"a": 1, "b": 2}),
         call("everything-web_get-sum", "The sum of 3 and 4 is 7", {"a": 3, "b": 4}),
-        call("list_allowed_directories", str(folder)),
+        call("files_list_allowed_directories", str(folder)),
         call("fixture-web_test_simple_text", "simple text"),
         call("no_such_tool", "-32602"),
         do("read", "old-web is well", uri="old-web://status"),
@@ -181,8 +182,8 @@ def everyone(play: str, folder: Path) -> list[dict]:
         complete_prompt("old_introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
         complete_template("plain-web://watched/{who}", "who", "A", '"values": ["Ada", "Alan"]'),
         call("plain_ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
-        call("old-web_ask_model", "parrot: You said: ping?", {"prompt": "ping?"}),
-        do("watch", uri, notice=uri, name="touch", arguments={"uri": uri}),
+        call("old-web_ask_url", "accept"),
+        do("watch", uri, notice=uri, name="plain_touch", arguments={"uri": uri}),
         do("watch", "tools", notice="tools", name="fixture-web_test_trigger_tool_change"),
         PING,
     ]

@@ -186,12 +186,18 @@ class Gateway(Process):
     """`toolbus up` with these servers; when it is left, it must end well, with all that it started."""
 
     def __init__(
-        self, checks: Checks, folder: Path, servers: str, env: dict[str, str] | None = None, wait: bool = True
+        self,
+        checks: Checks,
+        folder: Path,
+        servers: str,
+        env: dict[str, str] | None = None,
+        wait: bool = True,
+        settings: str = "",
     ) -> None:
         self.checks, self.folder = checks, folder
         folder.mkdir(exist_ok=True)
         config = folder / "up.toml"
-        config.write_text(f'[gateway]\nlisten = "127.0.0.1:0"\n\n{servers}')
+        config.write_text(f'[gateway]\nlisten = "127.0.0.1:0"\n{settings}\n\n{servers}')
         environment = {"XDG_STATE_HOME": str(folder), **(env or {})}
         super().__init__([TOOLBUS, "up", str(config)], folder, "up", environment)
         if wait and not eventually(self.is_ready):
