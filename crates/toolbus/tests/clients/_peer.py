@@ -41,7 +41,7 @@ def people(argument, context) -> list[str]:
     return [name for name in PEOPLE.get(town, []) if name.startswith(argument.value)]
 
 
-def common(server, Image, name: str) -> None:
+def common(server, Context, Image, name: str) -> None:
     """What is written the same way with every package."""
     @server.tool()
     def picture() -> Image:
@@ -49,9 +49,10 @@ def common(server, Image, name: str) -> None:
         return Image(data=RED_DOT, format="png")
 
     @server.tool()
-    async def patience(mark: str, seconds: float) -> str:
-        """Wait, and write a file when the caller gives up."""
+    async def patience(mark: str, seconds: float, ctx: Context) -> str:
+        """Tell the caller, wait, and write a file when the caller gives up."""
         try:
+            await ctx.report_progress(1, 2, "patient")
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             Path(mark).touch()
@@ -86,7 +87,7 @@ def with_old(name: str):
 
     server = FastMCP(name, log_level="WARNING")
     furnish(server, Context, ToolError, name)
-    common(server, Image, name)
+    common(server, Context, Image, name)
 
     @server.completion()
     async def complete(ref, argument, context):
@@ -155,7 +156,7 @@ def with_mcp(name: str):
     warnings.simplefilter("ignore", MCPDeprecationWarning)
     server = MCPServer(name, version="1", log_level="WARNING", instructions=f"Instructions of {name}")
     furnish(server, Context, ToolError, name)
-    common(server, Image, name)
+    common(server, Context, Image, name)
 
     @server.completion()
     async def complete(ref, argument, context):
@@ -249,7 +250,7 @@ def with_fastmcp(name: str):
     warnings.simplefilter("ignore", MCPDeprecationWarning)
     server = FastMCP(name, version="1", list_page_size=PAGE, instructions=f"Instructions of {name}")
     furnish(server, Context, ToolError, name)
-    common(server, Image, name)
+    common(server, Context, Image, name)
 
     @server.completion
     def complete(ref, argument, context):

@@ -9,7 +9,7 @@ import anyio
 from _play import Ear, main, plain
 from mcp import Client, MCPDeprecationWarning, StdioServerParameters, stdio_client
 from mcp.client.sse import sse_client
-from mcp.client.subscriptions import ResourceUpdated, ToolsListChanged, ResourcesListChanged, PromptsListChanged
+from mcp.client.subscriptions import PromptsListChanged, ResourcesListChanged, ResourceUpdated, ToolsListChanged
 from mcp.types import (
     CreateMessageResult,
     ElicitResult,

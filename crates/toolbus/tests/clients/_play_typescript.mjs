@@ -1,6 +1,6 @@
 // Plays steps with the TypeScript client, 2.x, on Node; see `_play.py`, which does the same and says what it is.
 
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { openSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,8 +19,6 @@ const TRIES = 3;
 const REVISION = '2026-07-28';
 const LEVEL = 'io.modelcontextprotocol/logLevel';
 const MODES = { legacy: 'legacy', auto: 'auto', modern: { pin: REVISION } };
-const LISTS = { tools: 'listTools', prompts: 'listPrompts', resources: 'listResources' };
-LISTS.resourceTemplates = 'listResourceTemplates';
 
 // What a client hears beside its results, and what it answers when it is asked.
 class Ear {
@@ -56,7 +54,8 @@ class Ear {
 function transport(via) {
   if (via.command) {
     const [command, ...args] = via.command;
-    return new StdioClientTransport({ command, args, env: { ...process.env, ...via.env }, stderr: openSync(via.log, 'a') });
+    const env = { ...process.env, ...via.env };
+    return new StdioClientTransport({ command, args, env, stderr: openSync(via.log, 'a') });
   }
   const Kind = via.kind === 'sse' ? SSEClientTransport : StreamableHTTPClientTransport;
   return new Kind(new URL(via.url));
@@ -94,22 +93,22 @@ async function callTool(client, ear, { name, arguments: given = {} }, signal) {
   return client.callTool(params, { onprogress: (params) => ear.progress(params), signal, timeout: STEP });
 }
 
+const METHODS = { tools: 'tools/list', prompts: 'prompts/list', resources: 'resources/list' };
+METHODS.resourceTemplates = 'resources/templates/list';
+
 async function everyPage(client, what) {
   const entries = [];
   let [pages, cursor] = [0, undefined];
   // By its own walk it learns the schemas by which it then judges results.
   if (what === 'tools') await client.listTools();
   while (pages === 0 || cursor !== undefined) {
-    // Without a cursor this client walks all pages by itself; the empty first page is asked for as such.
+    // Its own methods walk all pages, where no cursor is given.
     const page = await client.request({ method: METHODS[what], params: cursor === undefined ? {} : { cursor } });
     entries.push(...page[what]);
     [pages, cursor] = [pages + 1, page.nextCursor];
   }
   return { entries, pages };
 }
-
-const METHODS = { tools: 'tools/list', prompts: 'prompts/list', resources: 'resources/list' };
-METHODS.resourceTemplates = 'resources/templates/list';
 
 async function call(client, ear, step) {
   ear.mark = step.mark;
@@ -121,13 +120,14 @@ async function call(client, ear, step) {
 }
 
 async function giveUp(client, ear, step) {
-  const signal = AbortSignal.timeout(step.after * 1000);
-  try {
-    return await callTool(client, ear, step, signal);
-  } catch (error) {
-    if (signal.aborted) return { given: 'up' };
-    throw error;
-  }
+  const controller = new AbortController();
+  const result = callTool(client, ear, step, controller.signal).catch((error) => {
+    if (!controller.signal.aborted) throw error;
+    return { given: 'up' };
+  });
+  await Promise.race([result, ear.until(() => ear.heard.length > 0, STEP)]);
+  controller.abort();
+  return result;
 }
 
 async function watch(client, ear, step) {
@@ -203,7 +203,8 @@ const plays = JSON.parse(Buffer.concat(chunks).toString());
 async function inTurn() {
   for (let play = plays.shift(); play; play = plays.shift()) {
     const late = sleep(play.within * 1000, { failed: `it did not end within ${play.within} s` }, { ref: false });
-    const told = await Promise.race([onePlay(play), late.then((broken) => ({ play: play.play, broken, outcomes: [] }))]);
+    const broken = late.then((why) => ({ play: play.play, broken: why, outcomes: [] }));
+    const told = await Promise.race([onePlay(play), broken]);
     // The process ends without waiting for what is not written yet.
     await new Promise((written) => process.stdout.write(`${JSON.stringify(told)}\n`, written));
   }

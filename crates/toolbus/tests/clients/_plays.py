@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,8 @@ class Play:
         return "legacy" if self.mode == "legacy" else "modern"
 
     def steps(self, folder: Path) -> list[dict]:
-        # Where several clients use a server at once, its sessions are shared, and one call can be in another than the next.
+        # Where several clients use a server at once they share its sessions, and one call can be in another than the
+        # next.
         sole = self.where in ("directly", "by stdio")
         can = {"legacy": self.era == "legacy", "cancels": "cancels" in self.client.able, "sole": sole}
         steps = [step for step in self.server.scene(self.id, folder) if can.get(step.get("only"), True)]
@@ -131,7 +133,7 @@ class Stage:
     folder: Path
     urls: dict[str, str]
     # The gateway's URL of a path.
-    at: object
+    at: Callable[[str], str]
     # The servers that the gateway reaches, and whether it has the door of 2024-11-05.
     up: list[Server]
     sse: bool
@@ -153,8 +155,8 @@ class Stage:
     def plays(self, client: Client) -> list[Play]:
         """Each server directly, then each through the gateway; `auto` and the other doors with some of them.
 
-        What follows each other goes to different servers: a child that bears one call at a time is started once more for
-        each call that comes at the same time.
+        What follows each other goes to different servers: a child that bears one call at a time is started once more
+        for each call that comes at the same time.
         """
         plays = [
             Play(client, mode, server, "directly", self.directly(server), mode not in server.eras)

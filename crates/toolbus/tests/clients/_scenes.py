@@ -56,7 +56,7 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
         do("prompt", "Introduce Ada of oslo.", name="introduce", arguments={"town": "oslo", "person": "Ada"}),
         complete_prompt("introduce", "person", "A", '"values": ["Anna", "Aldo"]', {"town": "rome"}),
         complete_template(f"{name}://watched/{{who}}", "who", "A", '"values": ["Ada", "Alan"]'),
-        do("give up", "up", name="patience", arguments={"mark": given_up, "seconds": 60}, after=0.3, only="cancels"),
+        do("give up", '"up"', name="patience", arguments={"mark": given_up, "seconds": 60}, heard=1, only="cancels"),
         call("was_given_up", "yes", {"mark": given_up}, until="yes", only="cancels"),
         call("ask_form", 'accept: {\\"name\\":\\"Ann\\",\\"age\\":7}'),
         call("ask_in_vain", "Please decline"),
@@ -81,7 +81,7 @@ def peer(package: str, name: str, play: str, folder: Path) -> list[dict]:
 
 def everything(play: str, folder: Path) -> list[dict]:
     """The TypeScript project's example of all there was in 2025-11-25."""
-    data = "data:text/plain;base64,aGVsbG8="
+    gzip = {"name": play, "data": "data:text/plain;base64,aGVsbG8="}
     text = "demo://resource/dynamic/text"
     slow = {"duration": 0.3, "steps": 3}
     return lists("trigger-url-elicitation", "completable-prompt", "architecture.md", "{resourceId}") + [
@@ -104,7 +104,7 @@ def everything(play: str, folder: Path) -> list[dict]:
         call("trigger-sampling-request", "You said: Resource", {"prompt": "ping?"}),
         call("get-roots-list", "URI: file:///"),
         do("watch", f"{text}/9", notice=f"{text}/9", name="toggle-subscriber-updates"),
-        do("watch", "resources", notice="resources", name="gzip-file-as-resource", arguments={"name": play, "data": data}),
+        do("watch", "resources", notice="resources", name="gzip-file-as-resource", arguments=gzip),
         do("read", '"mimeType": "application/gzip"', uri=f"demo://resource/session/{play}", only="sole"),
         PING,
     ]

@@ -1,9 +1,9 @@
 """Real clients and real servers, each with each: what a client sees through the gateway is what it sees without it.
 
-The clients are the Python package `mcp` 2.x and the TypeScript client, in three modes each, and `mcp` 1.x. Each plays the
-steps of `_scenes.py` with each server, directly where both know a common revision, and through the doors of one gateway;
-the outcomes must be equal but for what `_compare.py` leaves out. Where the two have no revision in common, it must fail
-directly and work through the gateway.
+The clients are the Python package `mcp` 2.x and the TypeScript client, in three modes each, and `mcp` 1.x. Each plays
+the steps of `_scenes.py` with each server, directly where both know a common revision, and through the doors of one
+gateway; the outcomes must be equal but for what `_compare.py` leaves out. Where the two have no revision in common, it
+must fail directly and work through the gateway.
 
     pairs.py [CLIENT...]
 
@@ -90,8 +90,8 @@ def unlike(play: Play, seen: tuple[str, dict], expected: tuple[str, dict]) -> st
 
 def offers(checks: Checks, play: Play, told: dict, reference: dict) -> None:
     """What the server says of itself when it is met."""
-    # Tasks were something else in 2025-11-25, and are an extension now: neither is for the clients of the other era. What
-    # is experimental is between two that know each other.
+    # Tasks were something else in 2025-11-25, and are an extension now: neither is for the clients of the other era.
+    # What is experimental is between two that know each other.
     wanted = set(reference["capabilities"]) - {"tasks", "extensions", "experimental"}
     missing = wanted - set(told["capabilities"])
     checks.that(f"{play.title}: no capability of the server is missing", not missing, missing)
