@@ -22,7 +22,7 @@ const PART: &str = "children";
 const WARM: usize = 20;
 
 /// What an allocator may keep besides, in MiB.
-const SLACK: f64 = 8.0;
+const SLACK: f64 = 16.0;
 
 /// How long a server may be away between the end of a child and the start of the next one.
 const AWAY: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ const ROOM: usize = 32;
 /// How long each call takes there.
 const WORK: Duration = Duration::from_millis(50);
 
-/// A client that was refused comes again sooner than it was told to: it could be one of many.
+/// A client that was refused comes again sooner than it was told to, in the whole soak: it could be one of many.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest time for any answer: nothing queues, so that it is the work and a crowded machine.
@@ -39,13 +39,14 @@ struct Count {
 
 pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -> Result<()> {
     let lasting = Duration::from_secs(if short { 1 } else { 5 });
+    let hurry = (!short).then_some(PAUSE);
     let fixture = ground.fixture("fixture")?;
     let servers = at_url("fixture", &fixture, &format!("max_in_flight = {ROOM}"));
     let gateway = ground.gateway("", &servers)?;
     let endpoint = Endpoint::of(&gateway)?;
     let mut alone = 0.0;
     for times in [1, 2, 4, 8] {
-        let count = crowd(&endpoint, ROOM * times, lasting).await?;
+        let count = crowd(&endpoint, ROOM * times, lasting, hurry).await?;
         let rate = count.done as f64 / count.took.as_secs_f64();
         if times == 1 {
             alone = rate;
@@ -54,13 +55,15 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
             "calls done a second by {} clients, room for {ROOM}",
             ROOM * times
         );
-        let bound = format!("{:.0} % of those of {ROOM} clients", FLAT * 100.0);
+        // A second of a debug build on a busy machine says only that there is no standstill.
+        let flat = if short { 0.0 } else { FLAT };
+        let bound = format!("more than {:.0} % of those of {ROOM} clients", flat * 100.0);
         report.hold(
             PART,
             &what,
             format!("{rate:.0}"),
             bound,
-            rate >= alone * FLAT && count.done > 0,
+            rate > alone * flat,
         );
         report.note(
             PART,
@@ -76,7 +79,7 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
             held,
         );
     }
-    let after = crowd(&endpoint, 1, Duration::from_millis(500)).await?;
+    let after = crowd(&endpoint, 1, Duration::from_millis(500), hurry).await?;
     report.hold(
         PART,
         "refused once the crowd has gone",
@@ -89,12 +92,17 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
 }
 
 /// So many clients, each of which calls again as soon as it was answered.
-async fn crowd(endpoint: &Endpoint, clients: usize, lasting: Duration) -> Result<Count> {
+async fn crowd(
+    endpoint: &Endpoint,
+    clients: usize,
+    lasting: Duration,
+    hurry: Option<Duration>,
+) -> Result<Count> {
     let begun = Instant::now();
     let mut crowd = JoinSet::new();
     for _ in 0..clients {
         let endpoint = endpoint.clone();
-        crowd.spawn(async move { client(&endpoint, lasting).await });
+        crowd.spawn(async move { client(&endpoint, lasting, hurry).await });
     }
     let mut all = Count::default();
     while let Some(one) = crowd.join_next().await {
@@ -107,7 +115,7 @@ async fn crowd(endpoint: &Endpoint, clients: usize, lasting: Duration) -> Result
     Ok(all)
 }
 
-async fn client(endpoint: &Endpoint, lasting: Duration) -> Result<Count> {
+async fn client(endpoint: &Endpoint, lasting: Duration, hurry: Option<Duration>) -> Result<Count> {
     let mut connection = Connection::open(endpoint.address).await?;
     let arguments = json!({"seconds": WORK.as_secs_f64()});
     let (begun, mut count) = (Instant::now(), Count::default());
@@ -124,26 +132,26 @@ async fn client(endpoint: &Endpoint, lasting: Duration) -> Result<Count> {
             answer.result()?;
             count.done += 1;
         } else {
-            is_busy(&answer)?;
+            let told = is_busy(&answer)?;
             count.refused += 1;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(hurry.unwrap_or(told)).await;
         }
     }
     Ok(count)
 }
 
-/// The one refusal that there is: in HTTP's words, and in ours.
-fn is_busy(answer: &Answer) -> Result<()> {
+/// The one refusal that there is, in HTTP's words and in ours: when to come again.
+fn is_busy(answer: &Answer) -> Result<Duration> {
     let (json, after) = (answer.json(), answer.head.header("retry-after"));
     let seconds = after.and_then(|text| text.parse::<u64>().ok());
     let error: &Value = &json["error"];
-    let is_told =
-        seconds.is_some_and(|seconds| seconds > 0) && error["data"]["retryAfterMs"].is_u64();
-    if answer.head.status == 429 && error["code"] == -31004 && is_told {
-        return Ok(());
+    match (seconds, error["data"]["retryAfterMs"].as_u64()) {
+        (Some(1..), Some(millis)) if answer.head.status == 429 && error["code"] == -31004 => {
+            Ok(Duration::from_millis(millis))
+        }
+        _ => bail!(
+            "refused with HTTP {}, Retry-After {after:?}, {json}",
+            answer.head.status
+        ),
     }
-    bail!(
-        "refused with HTTP {}, Retry-After {after:?}, {json}",
-        answer.head.status
-    )
 }

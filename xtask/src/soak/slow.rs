@@ -30,8 +30,8 @@ const BODY_WITHIN: Duration = Duration::from_secs(60);
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(60);
 pub(super) const SLACK: Duration = Duration::from_secs(10);
 
-/// How long an ordinary client's calls are watched.
-const WATCH: Duration = Duration::from_secs(3);
+/// How long an ordinary client's calls are watched, in a slice and in the whole.
+const WATCH: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// An ordinary call may take this long, whatever others do.
 const CALL: Duration = Duration::from_secs(5);
@@ -81,7 +81,8 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
     let servers = at_url("fixture", &fixture, "") + &at_url("other", &other, "");
     let gateway = ground.gateway("", &servers)?;
     let endpoint = Endpoint::of(&gateway)?;
-    let alone = Pulse::feel(&endpoint, WATCH).await?;
+    let watch = WATCH[usize::from(!short)];
+    let alone = Pulse::feel(&endpoint, watch).await?;
     report.note(
         PART,
         "an ordinary call alone, median / longest",
@@ -91,7 +92,7 @@ pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -
     for way in [Way::Head, Way::Body, Way::Answer] {
         let mut crowd = begin(&endpoint, way, way.count(short)).await?;
         let begun = Instant::now();
-        let among = Pulse::feel(&endpoint, WATCH).await?;
+        let among = Pulse::feel(&endpoint, watch).await?;
         let what = format!("an ordinary call among {} {}", way.count(short), way.name());
         report.hold(PART, &what, among.shown(), "5 s", among.longest() < CALL);
         let times = among.median().as_secs_f64() / alone.median().as_secs_f64();
