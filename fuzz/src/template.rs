@@ -5,11 +5,15 @@ use toolbus_gateway::template::matches;
 /// Trying every way takes steps in the power of the number of expressions.
 const SHORT: usize = 40;
 
+/// Longer templates match nothing: their bound in `gateway/template.rs`.
+const LONGEST: usize = 2_048;
+
 pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (template, uri) = text.split_once('\n').unwrap_or((&text, ""));
     let ours = matches(template, uri);
-    if template.matches('{').count() < 5 && uri.len() < SHORT {
+    let is_short = template.len() <= LONGEST && uri.len() < SHORT;
+    if is_short && template.matches('{').count() < 5 {
         assert_eq!(ours, tried(template, uri), "{template:?} {uri:?}");
     }
     assert!(template.contains('{') || ours == (template == uri));
