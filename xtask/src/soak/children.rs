@@ -27,6 +27,9 @@ const SLACK: f64 = 16.0;
 /// How long a server may be away between the end of a child and the start of the next one.
 const AWAY: Duration = Duration::from_secs(10);
 
+/// After the last process has gone.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// Ends that take the gateway a while, such as the two seconds in which a child may end by itself.
 const RARE: usize = 50;
 
@@ -242,7 +245,10 @@ impl Caller<'_> {
     async fn at_rest(&mut self) -> Result<State> {
         self.reload("")?;
         let look = || State::of(self.gateway);
-        settled(AWAY, look, |state| state.processes.is_empty()).await
+        settled(AWAY, look, |state| state.processes.is_empty()).await?;
+        // What was held for them goes in the same moment, or a little later.
+        tokio::time::sleep(SETTLES).await;
+        State::of(self.gateway)
     }
 
     /// Puts it in again.
