@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod descriptors;
 mod house;
 mod memory;
 mod reload;

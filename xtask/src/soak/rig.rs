@@ -32,6 +32,15 @@ impl Ground<'_> {
         Ok(command)
     }
 
+    /// The same, which gets so many descriptors and no more.
+    pub(super) fn with_descriptors(&self, name: &str, count: usize) -> Result<Command> {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).env(MARK, self.mark());
+        command.arg(self.place.binary(self.profile, name)?);
+        Ok(command)
+    }
+
     /// Starts the fixture as a server at a URL.
     pub(super) fn fixture(&self, name: &str) -> Result<Server> {
         let mut command = self.command("fixture")?;

@@ -11,6 +11,7 @@ use toolbus_model::Health;
 
 use super::Failed;
 use crate::config::{Config, Source};
+use crate::descriptors;
 use crate::house::{self, House};
 use crate::reload::Reload;
 use crate::say;
@@ -34,7 +35,9 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let house = House::resume(&source, &config, audit, key).map_err(Failed::Usage)?;
     let house = Arc::new(house);
     let gateway = Arc::clone(&house.gateway);
-    let door = HttpDoor::new(Arc::clone(&gateway), access, house::limits(&config));
+    let mut limits = house::limits(&config);
+    limits.connections = descriptors::room_for(limits.connections);
+    let door = HttpDoor::new(Arc::clone(&gateway), access, limits);
     let closing = CancellationToken::new();
     let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
     tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));
