@@ -2,9 +2,6 @@
 
 use toolbus_gateway::template::matches;
 
-/// Longest template that is matched at all.
-const MAX_TEMPLATE: usize = 2048;
-
 /// Trying every way takes steps in the power of the number of expressions.
 const SHORT: usize = 40;
 
