@@ -12,8 +12,8 @@ use super::connect;
 use super::link::Connection;
 use super::server::{McpServer, Target};
 
-/// How long a failure to connect stands for callers: a crowd of them must not start a broken server again and again,
-/// and the first call after its repair must not wait long.
+/// How long a failure to connect stands for callers at most: a crowd of them must not start a broken server again and
+/// again, and the first call after its repair must not wait long.
 const FAIL_FAST: Duration = Duration::from_secs(1);
 
 /// First and longest pause between our own attempts to connect. They go on for ever.
@@ -140,9 +140,18 @@ impl McpServer {
                 Ok(connection)
             }
             Err(error) => {
-                attempts.failed = Some((error.clone(), Instant::now() + FAIL_FAST));
+                attempts.failed =
+                    Some((error.clone(), Instant::now() + self.stands(began.elapsed())));
                 Err(error)
             }
+        }
+    }
+
+    /// How long a failure stands that took this long to show. To ask a URL that refuses at once costs nothing.
+    fn stands(&self, took: Duration) -> Duration {
+        match &self.target {
+            Target::Stdio(_) => FAIL_FAST,
+            Target::Http(_) => took.min(FAIL_FAST),
         }
     }
 
