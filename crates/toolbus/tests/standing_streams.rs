@@ -104,12 +104,12 @@ fn asks_apart() -> Script {
                 answer(stream, "200 OK", &headers, &body.to_string());
             }
             ("GET", _) => {
-                begin_events(stream);
                 let again = stream.try_clone().expect("a second handle");
-                desk.streams
-                    .lock()
-                    .expect("no panic")
-                    .insert(session, again);
+                // The call is sent once the stream has begun: it must find it here.
+                let mut streams = desk.streams.lock().expect("no panic");
+                begin_events(stream);
+                streams.insert(session, again);
+                drop(streams);
                 std::thread::sleep(2 * PATIENCE);
             }
             ("POST", "tools/call") => {
