@@ -184,9 +184,13 @@ pub struct CallEnd {
 impl Call {
     /// Takes a call: its two ends. `cancel` stops it.
     pub fn begin(seed: CallSeed, cancel: CancellationToken) -> (Arc<Self>, CallEnd) {
+        Self::begin_as(CallId::new(), seed, cancel)
+    }
+
+    /// [`Call::begin`] of a call that has an id already, from where it was taken first.
+    pub fn begin_as(id: CallId, seed: CallSeed, cancel: CancellationToken) -> (Arc<Self>, CallEnd) {
         let wanted = seed.progress_token.is_some() || seed.log_level.is_some();
         let (events, receiver) = wanted.then(|| mpsc::channel(EVENT_QUEUE)).unzip();
-        let id = CallId::new();
         let end = CallEnd {
             id,
             events: Events(receiver),

@@ -15,6 +15,11 @@ impl CallId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id that is written like this.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
 }
 
 impl fmt::Display for CallId {

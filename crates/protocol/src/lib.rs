@@ -1,6 +1,7 @@
 //! MCP on bytes: envelopes, `_meta`, headers, framings and names, of every revision. No I/O happens here.
 
 pub mod envelope;
+pub mod fault;
 pub mod gather;
 pub mod headers;
 pub mod lines;
