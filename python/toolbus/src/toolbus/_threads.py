@@ -15,8 +15,6 @@ class Threads:
     """A pool that grows up to its bound. What waits for a thread is bounded by the calls that are let in."""
 
     def __init__(self, most: int) -> None:
-        if most < 1:
-            raise ValueError(f"threads is {most}: at least one is needed")
         self._most, self._started, self._idle = most, 0, threading.Semaphore(0)
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
 

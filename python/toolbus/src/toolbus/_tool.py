@@ -80,7 +80,8 @@ def make(
         bind, schema, wants_context = _input(name, signature, types_of, params)
         encode, output = _output(types_of.get("return", Any))
     except Exception as error:
-        raise TypeError(f"tool {name!r}: {error}") from error
+        # Without what led there, which is deep inside pydantic.
+        raise TypeError(f"tool {name!r}: {error}") from None
     definition: dict[str, Any] = {"name": name}
     definition |= {"title": title} if title else {}
     description = described if description is None else inspect.cleandoc(description)

@@ -30,6 +30,8 @@ class Worker:
     ) -> None:
         file = sys._getframe(1).f_globals.get("__file__")
         self.name = name or (Path(file).stem if file else "worker")
+        if threads < 1:
+            raise ValueError(f"threads is {threads}: at least one is needed")
         self.version, self.instructions, self.threads = version, instructions, threads
         self.tools: dict[str, _tool.Tool] = {}
 
