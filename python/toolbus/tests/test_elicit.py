@@ -61,7 +61,15 @@ SOURCE = '''
 
     @worker.tool()
     async def too_much(ctx: Context) -> str:
-        await ctx.elicit("What?", dict[str, Order])
+        class Nested(BaseModel):
+            order: Order
+
+        for kind in (dict[str, int], list[int]):
+            try:
+                await ctx.elicit("What?", kind)
+            except TypeError as error:
+                assert "a form cannot ask for" in str(error)
+        await ctx.elicit("What?", Nested)
         return ""
 '''
 
@@ -134,7 +142,7 @@ def test_forms(serve: Serve) -> None:
     assert fields["tags"]["items"]["enum"] == ["a", "b"]
     done = retry(peer, "order", asks, accept(size="l", count=2))
     assert text(done) == "Order(size=<Size.L: 'l'>, count=2, gift=None, tags=[])"
-    assert "a form cannot ask for" in peer.text("too_much", caps=FORMS)
+    assert "a form cannot ask for 'order'" in peer.text("too_much", caps=FORMS)
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_again(serve: Serve) -> None:

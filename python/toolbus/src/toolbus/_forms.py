@@ -56,7 +56,9 @@ def _form(schema: Any) -> tuple[TypeAdapter[Any], dict[str, Any], bool]:
     found = _inlined(found, defs)
     found.pop("title", None)
     wrapped = found.get("type") != "object"
-    properties = {"value": found} if wrapped else found.get("properties", {})
+    properties = {"value": found} if wrapped else found.get("properties")
+    if properties is None:
+        raise TypeError("a form cannot ask for members of any name: use a model with fields")
     form: dict[str, Any] = {"type": "object"}
     form["properties"] = {name: _field(name, _inlined(field, defs)) for name, field in properties.items()}
     required = ["value"] if wrapped else found.get("required")
