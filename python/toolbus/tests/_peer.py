@@ -22,7 +22,7 @@ PATIENCE = 30.0
 VERSION = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 LEVEL = "io.modelcontextprotocol/logLevel"
-FORMS = {"elicitation": {"form": {}}}
+FORMS: dict[str, Any] = {"elicitation": {"form": {}}}
 
 Message = dict[str, Any]
 
@@ -67,12 +67,11 @@ class Peer:
 
     def next(self, wanted: Callable[[Message], bool]) -> Message:
         """The first message that is wanted; the others are kept."""
-        for n, message in enumerate(self._kept):
-            if wanted(message):
+        for n, kept in enumerate(self._kept):
+            if wanted(kept):
                 return self._kept.pop(n)
         while True:
-            message = self._incoming.get(timeout=PATIENCE)
-            if message is None:
+            if (message := self._incoming.get(timeout=PATIENCE)) is None:
                 raise EOFError(f"the server has closed its side {self.last_words()}")
             if wanted(message):
                 return message

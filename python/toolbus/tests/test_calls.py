@@ -1,7 +1,7 @@
 """Arguments in, results out."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -137,10 +137,10 @@ SOURCE = '''
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Peer:
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """One process for all these tests: each call stands alone."""
     host = Host(written(tmp_path_factory.mktemp("calls"), SOURCE))
-    yield host.peer  # type: ignore[misc]
+    yield host.peer
     host.end()
 
 

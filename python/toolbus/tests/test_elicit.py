@@ -180,7 +180,9 @@ def test_a_function_in_a_thread_asks(serve: Serve) -> None:
 def test_a_client_that_cannot_be_asked(serve: Serve) -> None:
     peer = serve(SOURCE)
     assert peer.text("can") == "cannot"
-    for caps in ({}, {"elicitation": {"url": {}}}):
+    nothing: dict[str, Any] = {}
+    by_url: dict[str, Any] = {"elicitation": {"url": {}}}
+    for caps in (nothing, by_url):
         refused = peer.error(peer.call("sure", {"what": "all"}, caps=caps))
         assert refused["code"] == -32021 and refused["data"] == {"requiredCapabilities": {"elicitation": {}}}
     assert peer.ask("can", caps={"elicitation": {}})["resultType"] == "input_required"

@@ -144,6 +144,6 @@ def test_standard_streams_can_be_files(tmp_path: Path) -> None:
     file, requests, answers = written(tmp_path, WORKER), tmp_path / "in", tmp_path / "out"
     requests.write_text('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
     with requests.open() as source, answers.open("w") as sink:
-        command = [sys.executable, "-m", "toolbus.host", file]
+        command = [sys.executable, "-m", "toolbus.host", str(file)]
         ended = subprocess.run(command, stdin=source, stdout=sink, timeout=PATIENCE, env=environment())
     assert ended.returncode == 0 and answers.read_text() == '{"jsonrpc":"2.0","id":1,"result":{}}\n'

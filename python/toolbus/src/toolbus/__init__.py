@@ -10,6 +10,11 @@
 With `worker.run()` at its end the file runs by itself (`python math.py`); without it, `toolbus worker math.py` runs it.
 """
 
+from toolbus import _shadow
+
+# Before anything else is imported.
+_shadow.keep_own_of_main()
+
 from toolbus._content import Audio, Content, Image, Resource, ResourceLink, Result, Text
 from toolbus._context import Context
 from toolbus._errors import Cancelled, ElicitationNotSupported, ToolError

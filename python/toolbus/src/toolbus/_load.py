@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from toolbus import _foreign, _run
+from toolbus import _foreign, _run, _shadow
 from toolbus._worker import Worker
 
 
@@ -47,6 +47,7 @@ def _module(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise LoadError(f"{file} is no Python file: its name ends in .py")
+    _shadow.keep_own(str(file))
     sys.path.insert(0, str(file.resolve().parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

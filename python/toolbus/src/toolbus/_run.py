@@ -60,8 +60,8 @@ def run(target: Any, name: str) -> None:
     if _registered is not None:
         _registered.append(target)
         return
-    if multiprocessing.parent_process() is not None:
-        # A process that a tool started has imported its file, and does not serve it once more.
+    if multiprocessing.current_process().name != "MainProcess":
+        # A process that a tool started imports its file, and does not serve it once more. Its parent is not known yet.
         return
     with suppress(RuntimeError):
         asyncio.get_running_loop()
