@@ -172,7 +172,7 @@ def test_signals_are_passed_on_and_what_runs_is_served_until_the_worker_ends(run
 
 
 def test_a_file_with_the_name_of_a_module_of_the_standard_library(run: Run) -> None:
-    running = run(TOOLS, name="math.py")
+    running = run(TOOLS.replace("    import asyncio\n", "").replace("Worker\n", "Worker\n    import asyncio\n", 1), name="math.py")
     assert connected(running.socket).text("add", {"a": 1, "b": 2}) == "3"
     assert connected(running.socket).ask("in_a_process")["structuredContent"] == {"result": 7}
 
@@ -221,9 +221,9 @@ def test_servers_of_other_packages_serve_every_connection(run: Run, package: str
     assert running.ended()[0] == 0
 
 
-def failing(folder: Path, source: str = TOOLS, **more: str) -> str:
+def failing(folder: Path, source: str = TOOLS, name: str = "tools.py", **more: str) -> str:
     """What a file says that cannot run."""
-    command = [sys.executable, str(written(folder, source))]
+    command = [sys.executable, str(written(folder, source, name))]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment(**more))
     assert ended.returncode != 0 and "not reached" not in ended.stdout
     return ended.stderr
@@ -236,6 +236,9 @@ def test_without_the_program_the_remedy_is_said(tmp_path: Path) -> None:
     unfit = written(tmp_path, "", "unfit")
     unfit.chmod(0o755)
     assert f"{unfit} cannot be started" in failing(tmp_path, TOOLBUS_BIN=str(unfit))
+    shadow = failing(tmp_path, name="selectors.py", TOOLBUS_BIN="/bin/true")
+    assert "selectors.py was imported in the place of Python's own 'selectors': import toolbus before" in shadow
+    (tmp_path / "selectors.py").unlink()
     notebook = "import asyncio\nfrom toolbus import Worker\nasync def main(): Worker().run()\nasyncio.run(main())"
     assert "an event loop runs here already" in failing(tmp_path, notebook, TOOLBUS_BIN="/bin/true")
 

@@ -13,7 +13,15 @@ def keep_own(file: str) -> None:
     """Sees to it that Python's own module of this name is imported, if there is one, and not the file."""
     folder, base = os.path.split(os.path.realpath(file))
     name = os.path.splitext(base)[0]
-    if name not in sys.stdlib_module_names or name in sys.modules:
+    if name not in sys.stdlib_module_names:
+        return
+    if name in sys.modules:
+        taken = getattr(sys.modules[name], "__file__", None)
+        if taken and os.path.realpath(taken) == os.path.realpath(file):
+            raise ImportError(
+                f"{base} was imported in the place of Python's own {name!r}: import toolbus before anything else, or give "
+                "the file another name"
+            )
         return
     path = sys.path[:]
     sys.path[:] = [entry for entry in path if os.path.realpath(entry or ".") != folder]
