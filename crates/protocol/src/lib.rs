@@ -10,6 +10,7 @@ pub mod names;
 pub mod params;
 pub mod sse;
 pub mod trace;
+pub mod urn;
 pub mod write;
 
 pub use envelope::{Envelope, Message, Refusal, Reply};
