@@ -1,5 +1,6 @@
 //! MCP on bytes: envelopes, `_meta`, headers, framings and names, of every revision. No I/O happens here.
 
+pub mod capability;
 pub mod envelope;
 pub mod fault;
 pub mod gather;
