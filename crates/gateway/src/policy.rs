@@ -69,6 +69,13 @@ impl Policy {
         }
     }
 
+    /// The same rules, and those of more callers.
+    #[must_use]
+    pub fn with(mut self, more: impl IntoIterator<Item = (Caller, Rules)>) -> Self {
+        self.callers.extend(more);
+        self
+    }
+
     /// The same rules, and a veil besides.
     #[must_use]
     pub fn behind(self, veil: Arc<dyn Veil>) -> Self {

@@ -11,7 +11,7 @@ use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Claims, Error, Object, Raw};
 
 pub use bounds::{Bounds, check_id};
-pub use receipt::{Receipt, Status, payload_hash};
+pub use receipt::{Parties, Receipt, Status, payload_hash};
 
 /// The largest encoded request, in bytes.
 pub const LARGEST: usize = 10_485_760;

@@ -1,7 +1,10 @@
 //! What is noted of a call made through the capability API or for a federated peer.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use toolbus_model::{CallId, Error, Outcome};
 
 /// Hex digits of ids and hashes in receipts.
 const DIGITS: usize = 16;
@@ -37,6 +40,46 @@ pub enum Status {
     Success,
     /// Any other end.
     Failed,
+}
+
+/// Between whom a call is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parties {
+    /// The agreement; empty without a peer.
+    pub agreement: String,
+    /// The instance that calls.
+    pub source: String,
+    /// The instance that is called.
+    pub destination: String,
+}
+
+impl Receipt {
+    /// The receipt of a call that has just ended.
+    pub fn of(parties: &Parties, urn: &str, payload: &[u8], status: Status) -> Self {
+        // The last 16 hex digits of a UUIDv7 are random.
+        let id = CallId::new().to_string().replace('-', "");
+        Self {
+            receipt_id: id[id.len() - DIGITS..].to_owned(),
+            agreement_id: parties.agreement.clone(),
+            source_instance: parties.source.clone(),
+            destination_instance: parties.destination.clone(),
+            urn: urn.to_owned(),
+            timestamp: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            status,
+            payload_hash: payload_hash(payload),
+            dlp_passed: true,
+        }
+    }
+}
+
+impl Status {
+    /// What the end of a call is here.
+    pub fn of(answer: &Result<Outcome, Error>) -> Self {
+        match answer {
+            Ok(outcome) if !outcome.is_tool_error() => Self::Success,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// The first 16 hex digits of the SHA-256 of a payload.

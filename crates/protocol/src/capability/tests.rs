@@ -122,6 +122,18 @@ fn ids_are_integers_or_short_plain_text() {
 }
 
 #[test]
+fn every_receipt_has_an_id_of_its_own_and_the_time() {
+    let of = |status| Receipt::of(&Parties::default(), "urn:x", b"abc", status);
+    let (one, two) = (of(Status::Success), of(Status::Failed));
+    assert_ne!(one.receipt_id, two.receipt_id);
+    for receipt in [one, two] {
+        let hex = receipt.receipt_id.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(hex && receipt.receipt_id.len() == 16, "{receipt:?}");
+        assert!(receipt.timestamp.starts_with("20") && receipt.timestamp.ends_with('Z'));
+    }
+}
+
+#[test]
 fn a_receipt_has_the_fields_of_the_contract() {
     let receipt = Receipt {
         receipt_id: "0123456789abcdef".into(),
