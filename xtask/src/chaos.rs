@@ -8,7 +8,7 @@ mod mesh;
 mod outcome;
 mod page;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod random;
 mod verdict;
 

@@ -76,7 +76,9 @@ impl<'a> Mesh<'a> {
         let folder = self.scratch.join(format!("gateway-{number}"));
         fs::create_dir_all(&folder)?;
         let mesh = format!("[mesh]\nurl = {:?}\n", self.url);
-        gateway::start(self.toolbus()?, &mesh, &folder)
+        let mut started = gateway::start(self.toolbus()?, &mesh, &folder)?;
+        gateway::wait_for_tool(&mut started, "once")?;
+        Ok(started)
     }
 
     /// Where a gateway keeps its records.

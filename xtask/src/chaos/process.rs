@@ -11,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::run::not_started;
 
 /// A running process; it is killed when this is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
 }
 
 impl Process {
     /// Starts it; what it writes is appended to `{name}.log` in this folder.
-    pub(super) fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
         let path = folder.join(format!("{name}.log"));
         let open = || OpenOptions::new().create(true).append(true).open(&path);
         let log = || open().with_context(|| format!("cannot write {}", path.display()));
@@ -34,12 +34,12 @@ impl Process {
         })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal to a process that must still run.
-    pub(super) fn signal(&mut self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended by itself: {status}", self.name);
         }
@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// Waits until it has ended.
-    pub(super) async fn ended(&mut self, within: Duration) -> Result<()> {
+    pub(crate) async fn ended(&mut self, within: Duration) -> Result<()> {
         let begun = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begun.elapsed() > within {
