@@ -36,11 +36,11 @@ pub(super) struct Load {
 
 /// How the mesh is called.
 pub(super) struct Ask<'a> {
-    server: &'a str,
-    tool: &'a str,
-    callers: usize,
-    seconds: u64,
-    size: usize,
+    pub(super) server: &'a str,
+    pub(super) tool: &'a str,
+    pub(super) callers: usize,
+    pub(super) seconds: u64,
+    pub(super) size: usize,
     pub(super) queue: bool,
     pub(super) workers: usize,
 }
