@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use toolbus_mesh::bus::nats::NatsBus;
 use toolbus_mesh::bus::{Bucket, BucketSettings, Bus, Change, Link, NotSent};
 
@@ -44,7 +45,8 @@ async fn nothing_of_a_lost_connection_is_delivered_later() {
         .subscribe("late.a", None, 1 << 20)
         .await
         .expect("a subscription");
-    let received = tokio::spawn({
+    let mut receiving = JoinSet::new();
+    receiving.spawn({
         let link = receiver.link();
         async move {
             let mut received = Vec::new();
@@ -81,7 +83,8 @@ async fn nothing_of_a_lost_connection_is_delivered_later() {
     let outcomes = sending.await.expect("it sends");
     tokio::time::sleep(Duration::from_millis(300)).await;
     receiver.close().await;
-    let received = received.await.expect("it receives");
+    let received = receiving.join_next().await.expect("a task");
+    let received = received.expect("it receives");
     let refused: Vec<usize> = (0..outcomes.len())
         .filter(|at| outcomes[*at].is_err())
         .collect();
@@ -174,7 +177,7 @@ async fn without_a_server_everything_fails_soon() {
         "{:?}",
         began.elapsed()
     );
-    let why = bus.subscribe("a", None, 1).await.err().expect("no server");
+    let why = bus.subscribe("a", None, 1).await.expect_err("no server");
     assert!(why.to_string().contains(&server.port.to_string()), "{why}");
     assert!(
         bus.describe().contains("no connection"),

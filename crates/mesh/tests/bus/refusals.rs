@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use toolbus_mesh::bus::nats::{Credentials, NatsBus, Settings};
 use toolbus_mesh::bus::{BucketSettings, Bus, Denied, Message, NotSent};
 
@@ -22,10 +23,11 @@ async fn refused(settings: Settings) -> String {
 async fn says(text: &'static str) -> Settings {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    tokio::spawn(async move {
+    let tasks = TaskTracker::new();
+    tasks.clone().spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.write_all(text.as_bytes()).await;
-            tokio::spawn(async move {
+            tasks.spawn(async move {
                 let mut bytes = [0; 1024];
                 while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
             });
@@ -255,8 +257,7 @@ async fn what_is_not_permitted_is_said() {
         let why = bus
             .subscribe(subject, queue, 8)
             .await
-            .err()
-            .expect(subject)
+            .expect_err(subject)
             .to_string();
         assert!(why.contains(subject) && why.contains("not permit"), "{why}");
         let said = tokio::time::timeout(SOON, denied.recv())
