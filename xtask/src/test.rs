@@ -11,7 +11,7 @@ use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
 use crate::say::say;
 use crate::soak::{self, soak};
-use crate::{clients, setup, tidy};
+use crate::{clients, python, setup, tidy};
 
 /// What a step counted.
 #[derive(Clone, Copy, Default)]
@@ -42,7 +42,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -61,6 +61,7 @@ const STEPS: [Step; 9] = [
     ("conformance, clients", |place| {
         suite(place, &Options::CLIENTS)
     }),
+    ("Python SDK", python_sdk),
     ("real clients", real_clients),
     ("soak, a slice of each part", slice),
 ];
@@ -175,6 +176,15 @@ fn slice(place: &Place) -> Result<Count> {
         passed: report.held(),
         failed: report.broken(),
         ignored: 0,
+    })
+}
+
+fn python_sdk(place: &Place) -> Result<Count> {
+    let tally = python::sdk(place)?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: tally.skipped,
     })
 }
 
