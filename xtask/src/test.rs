@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::chaos::{self, chaos};
 use crate::conformance::{Options, conformance};
 use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
@@ -42,7 +43,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -64,6 +65,7 @@ const STEPS: [Step; 10] = [
     ("Python SDK", python_sdk),
     ("real clients", real_clients),
     ("soak, a slice of each part", slice),
+    ("chaos, a slice", a_little_chaos),
 ];
 
 /// Runs every step, also after one that failed, and prints the sum.
@@ -185,6 +187,15 @@ fn python_sdk(place: &Place) -> Result<Count> {
         passed: tally.passed,
         failed: tally.failed,
         ignored: tally.skipped,
+    })
+}
+
+fn a_little_chaos(place: &Place) -> Result<Count> {
+    let tally = chaos(place, &chaos::Options::slice())?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: 0,
     })
 }
 
