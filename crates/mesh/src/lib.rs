@@ -4,6 +4,7 @@
 //! says is in [`subject`] and [`frame`]; [`bus`] is what carries it.
 
 pub mod bus;
+pub mod compat;
 pub mod fault;
 pub mod frame;
 pub mod registry;
