@@ -1,6 +1,17 @@
 //! What travels in the headers of a message: requests, replies to them, and the steering of workers.
 //!
 //! Times travel as durations, never as clock times: clocks differ.
+//!
+//! - A body that is too large for one message goes in chunks, numbered from 0. The `end` or `err` after them has no body,
+//!   and their number in `Toolbus-Seq`. Where the chunks cannot be brought to their end it has `Toolbus-Object` instead:
+//!   then the whole body lies there, and the chunks count for nothing.
+//! - What is said on a control subject is answered in the body with `ok`, or with `Nats-Service-Error` and a code: 404
+//!   where the call is not there or not in a state for it, 400 where the message is none.
+//! - `Toolbus-Caller` holds the claims `sub` (the caller), `tenant`, `scope`, `call` (the call's id) and `exp`.
+//! - `busy` and `late` have a JSON-RPC error as their body: the reason.
+//! - `subscriptions/listen` goes to its server as a direct request with `params` as 2026-07-28 has them, of which
+//!   `resourceSubscriptions` and `taskIds` count. Its first `msg` is `notifications/subscriptions/acknowledged`, the others
+//!   are the notices; it has an `end` when no more come, and `cancel` stops it.
 
 use std::fmt;
 use std::time::Duration;

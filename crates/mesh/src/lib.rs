@@ -5,6 +5,8 @@
 
 pub mod bus;
 pub mod compat;
+pub mod caller;
+mod catalog;
 pub mod fault;
 pub mod frame;
 pub mod registry;

@@ -1,0 +1,256 @@
+//! A worker: serves back ends on the mesh.
+//!
+//! One task per call, one timer per worker. What a request must be is in `intake`, its life in `conduct`, what is known of
+//! the calls under way in `calls`; what the worker tells of itself is in `registrar`, `pulse` and `service`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolbus_model::{Backend, ServerName};
+use uuid::Uuid;
+
+use crate::bus::{Bus, BusError};
+use crate::subject::Subjects;
+
+mod assertion;
+mod calls;
+mod compat;
+mod conduct;
+mod control;
+mod deliver;
+mod drain;
+mod intake;
+mod interest;
+mod listen;
+mod offered;
+mod pulse;
+mod registrar;
+mod requests;
+mod service;
+mod snapshot;
+mod terminal;
+mod work;
+
+pub use assertion::CallerKey;
+pub use compat::{Compat, urn_of};
+
+use calls::Calls;
+use offered::{Offered, Shelf};
+
+/// How many calls a worker runs at once where it is not told: as many as a gateway has at one server.
+pub const CAPACITY: usize = 256;
+
+/// Streams of notices at once: one for each gateway and server, and some for its callers.
+const LISTENERS: usize = 1_024;
+
+/// How long a worker that drains waits for its calls, where it is not told.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How one server is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// It keeps state for each caller, so that a caller's calls stay with one worker.
+    pub stateful: bool,
+}
+
+/// A server, as a worker is given it.
+pub type Given = (ServerName, Arc<dyn Backend>, ServerOptions);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many calls run at once. What comes beyond it is answered `busy`.
+    pub capacity: usize,
+    /// The keys that callers are signed with. With none, callers are believed.
+    pub caller_keys: Vec<CallerKey>,
+    /// The published subjects on which it is to be found as well.
+    pub compat: Option<Compat>,
+    /// How long it waits for its calls when it drains.
+    pub drain_within: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: CAPACITY,
+            caller_keys: Vec::new(),
+            compat: None,
+            drain_within: DRAIN_WITHIN,
+        }
+    }
+}
+
+/// A worker. It works until it is drained, whether this is held or not.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of a worker share.
+struct Shared {
+    id: String,
+    bus: Arc<dyn Bus>,
+    subjects: Subjects,
+    settings: Settings,
+    servers: IndexMap<ServerName, Served>,
+    /// What is offered now.
+    shelf: Shelf,
+    calls: Calls,
+    /// Places for calls.
+    places: Arc<Semaphore>,
+    /// Places for streams of notices.
+    listeners: Arc<Semaphore>,
+    /// Where the server says that nobody hears a stream of notices any more.
+    inbox: String,
+    /// Nobody watches over the calls: there were none.
+    rests: AtomicBool,
+    /// Rung when there is a call again.
+    wake: Notify,
+    /// Rung when the heart is to beat at once.
+    beat: Notify,
+    /// Takes nothing new.
+    draining: CancellationToken,
+    /// Nothing is left to do.
+    closed: CancellationToken,
+    /// What the worker's own tasks end with.
+    ending: CancellationToken,
+    tasks: TaskTracker,
+    started: Instant,
+    started_at: std::time::SystemTime,
+}
+
+/// A server of a worker.
+struct Served {
+    backend: Arc<dyn Backend>,
+    options: ServerOptions,
+    /// What was asked of it besides tools.
+    counters: service::Counters,
+}
+
+impl Worker {
+    /// Starts to work. It is there when the future is done; what the servers offer follows as they say it.
+    pub async fn start(
+        bus: Arc<dyn Bus>,
+        subjects: Subjects,
+        servers: Vec<Given>,
+        settings: Settings,
+    ) -> Result<Self, BusError> {
+        let shared = Arc::new(Shared::new(bus, subjects, servers, settings));
+        let worker = Self { shared };
+        // What has been begun must not go on when the rest cannot be had.
+        worker.open().await.inspect_err(|_| worker.abandon())?;
+        Ok(worker)
+    }
+
+    async fn open(&self) -> Result<(), BusError> {
+        let shared = &self.shared;
+        shared.tasks.spawn(pulse::watch(Arc::clone(shared)));
+        control::open(shared).await?;
+        listen::open(shared).await?;
+        service::open(shared).await?;
+        compat::open(shared).await?;
+        let doors = interest::open(shared).await?;
+        shared.tasks.spawn(pulse::beat(Arc::clone(shared)));
+        shared
+            .tasks
+            .spawn(registrar::keep(Arc::clone(shared), doors));
+        shared.tasks.spawn(drain::wait(Arc::clone(shared)));
+        Ok(())
+    }
+
+    fn abandon(&self) {
+        self.shared.draining.cancel();
+        self.shared.ending.cancel();
+        self.shared.tasks.close();
+        self.shared.closed.cancel();
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// How many calls it is at.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight()
+    }
+
+    /// Takes nothing new, finishes what runs, leaves the mesh. Done when nothing is left to do.
+    pub async fn drain(&self) {
+        self.shared.draining.cancel();
+        self.closed().await;
+    }
+
+    /// Completes when it has been drained, by whomever.
+    pub async fn closed(&self) {
+        self.shared.closed.cancelled().await;
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    fn new(
+        bus: Arc<dyn Bus>,
+        subjects: Subjects,
+        servers: Vec<Given>,
+        settings: Settings,
+    ) -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        let served = |(name, backend, options)| {
+            let counters = service::Counters::default();
+            let served = Served {
+                backend,
+                options,
+                counters,
+            };
+            (name, served)
+        };
+        Self {
+            id: id[..12].to_owned(),
+            inbox: bus.inbox(),
+            bus,
+            subjects,
+            servers: servers.into_iter().map(served).collect(),
+            shelf: Shelf::default(),
+            calls: Calls::default(),
+            places: Arc::new(Semaphore::new(settings.capacity)),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            settings,
+            rests: AtomicBool::new(false),
+            wake: Notify::new(),
+            beat: Notify::new(),
+            draining: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            started: Instant::now(),
+            started_at: std::time::SystemTime::now(),
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.settings
+            .capacity
+            .saturating_sub(self.places.available_permits())
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    fn offered(&self) -> Arc<Offered> {
+        self.shelf.get()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "worker {}", self.id)
+    }
+}
