@@ -11,6 +11,21 @@ use futures_util::Stream;
 use tokio::sync::{broadcast, watch};
 use toolbus_model::BoxFuture;
 
+pub mod local;
+pub mod nats;
+
+/// Changes that wait for a watch that does not read them, before they are held back.
+const WATCH_QUEUE: usize = 256;
+
+/// What the values of a bucket may take together, in bytes: 10,000 tools of 4 KiB, and as much again.
+const BUCKET_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the objects of a store may take together, in bytes: an hour's worth of results above 32 MiB.
+const OBJECT_BYTES: usize = 512 * 1024 * 1024;
+
+/// How long an object is kept.
+const OBJECT_AGE: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// A message's headers. Few, so that a list is faster than a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
@@ -39,7 +54,7 @@ pub enum NotSent {
     Full,
     /// Larger than the server takes, in bytes.
     TooLarge(usize),
-    /// The subject is not one.
+    /// The subject is not one, or a header cannot be one.
     Subject(String),
 }
 
@@ -193,6 +208,11 @@ impl Headers {
         }
     }
 
+    /// Adds a header that is not there yet.
+    fn push(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
+        self.0.push((name, value));
+    }
+
     /// The value of a header. Names are compared as they are.
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
@@ -209,6 +229,36 @@ impl Headers {
     /// There are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Refuses what would read as another header, or as none.
+    fn check(&self) -> Result<(), String> {
+        for (name, value) in self.iter() {
+            let name_fits = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+            if name.is_empty() || !name.bytes().all(name_fits) {
+                return Err(format!("header {name:?}: the name is not one"));
+            }
+            if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) {
+                return Err(format!("header {name}: its value holds a line break"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What they take on the wire, in bytes.
+    fn size(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let line = |(name, value): (&str, &str)| name.len() + value.len() + ": \r\n".len();
+        "NATS/1.0\r\n\r\n".len() + self.iter().map(line).sum::<usize>()
+    }
+}
+
+impl Message {
+    /// What counts against [`Bus::max_payload`], in bytes.
+    pub fn size(&self) -> usize {
+        self.headers.size() + self.payload.len()
     }
 }
 
@@ -242,6 +292,20 @@ impl Stream for Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subscription")
+    }
+}
+
+impl BusError {
+    fn no_object(name: &str) -> Self {
+        Self(format!(
+            "the mesh has no object {name:?}, or no longer: it keeps one for an hour"
+        ))
+    }
+
+    fn object_too_large(name: &str, size: usize, limit: usize) -> Self {
+        Self(format!(
+            "object {name:?} has {size} bytes, and no more than {limit} are read"
+        ))
     }
 }
 

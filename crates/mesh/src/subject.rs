@@ -79,7 +79,7 @@ fn hex(high: Option<u8>, low: Option<u8>) -> Option<u8> {
 }
 
 /// RFC 4648, section 6, without padding.
-fn base32(bytes: &[u8]) -> String {
+pub(crate) fn base32(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
     let (mut held, mut bits) = (0_u32, 0);
     for byte in bytes {
@@ -103,13 +103,12 @@ pub fn check(subject: &str, wildcards: bool) -> Result<(), String> {
     if subject.len() > LONGEST {
         return wrong("it is longer than 256 bytes");
     }
-    let tokens = subject.split('.');
-    if tokens.clone().count() > MOST_TOKENS {
+    let count = subject.bytes().filter(|byte| *byte == b'.').count() + 1;
+    if count > MOST_TOKENS {
         return wrong("it has more than 16 tokens");
     }
-    let last = subject.rsplit('.').next();
-    for (place, token) in tokens.enumerate() {
-        let is_last = place == subject.matches('.').count() && last == Some(token);
+    for (place, token) in subject.split('.').enumerate() {
+        let is_last = place + 1 == count;
         match token {
             "" => return wrong("a token is empty"),
             "*" if wildcards => {}
@@ -126,6 +125,38 @@ pub fn check(subject: &str, wildcards: bool) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A subject, or a key, is one of those that a pattern stands for.
+pub fn matches(pattern: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            (_, None) => return false,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// Checks a key of a bucket.
+pub fn check_key(key: &str) -> Result<(), String> {
+    let fits = |byte: u8| is_plain(byte) || matches!(byte, b'/' | b'=' | b'.');
+    if !key.bytes().all(fits) {
+        return Err(format!("key {key:?}: use [-/_=.a-zA-Z0-9]"));
+    }
+    check(key, false).map_err(|why| why.replacen("subject", "key", 1))
+}
+
+/// Checks the name of a bucket, an object store or a stream.
+pub fn check_store(name: &str) -> Result<(), String> {
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(format!("store {name:?}: use 1 to 64 of [A-Za-z0-9_-]"))
 }
 
 /// Where everything of one mesh and tenant is.
