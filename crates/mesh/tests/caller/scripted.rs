@@ -107,8 +107,13 @@ impl Worker {
     pub async fn silent(hub: &Arc<Hub>, id: &str) -> Self {
         let (bus, subjects) = (hub.connect(), subjects());
         let instance = subjects.instance_all(id);
-        let requests = bus.subscribe(&instance, None, 1_000).await.expect("subscribed");
-        let queue = bus.subscribe("toolbus.v1.tool._.*.invoke", Some(WORKERS), 1_000).await;
+        let requests = bus
+            .subscribe(&instance, None, 1_000)
+            .await
+            .expect("subscribed");
+        let queue = bus
+            .subscribe("toolbus.v1.tool._.*.invoke", Some(WORKERS), 1_000)
+            .await;
         let control = bus.subscribe(&subjects.control(id), None, 1_000).await;
         Self {
             bus,
@@ -122,9 +127,16 @@ impl Worker {
 
     async fn put(&self, bucket: &str, key: &[&str], value: &Value) {
         let name = self.subjects.bucket(bucket);
-        let bucket = self.bus.bucket(&name, BucketSettings::default()).await.expect("a bucket");
+        let bucket = self
+            .bus
+            .bucket(&name, BucketSettings::default())
+            .await
+            .expect("a bucket");
         let value = Bytes::from(value.to_string());
-        bucket.put(&self.subjects.key(key), value).await.expect("put");
+        bucket
+            .put(&self.subjects.key(key), value)
+            .await
+            .expect("put");
     }
 
     pub async fn register(&self, offers: &Offers<'_>, changes: [u64; 3]) {
@@ -134,7 +146,8 @@ impl Worker {
             let digest = toolbus_mesh::registry::digest(definition.to_string().as_bytes());
             let full = format!("{server}.{name}");
             let record = json!({"name": full, "definition": definition});
-            self.put(bucket::TOOLS, &[&subject::token(&full), &digest], &record).await;
+            self.put(bucket::TOOLS, &[&subject::token(&full), &digest], &record)
+                .await;
             tools.insert(name.to_owned(), digest.into());
         }
         let lists = json!({"capabilities": {"tools": {}}, "ttlMs": 1000, "shared": true});
@@ -148,8 +161,15 @@ impl Worker {
     /// Takes its record away, as one that drains does.
     pub async fn leave(&self) {
         let name = self.subjects.bucket(bucket::WORKERS);
-        let bucket = self.bus.bucket(&name, BucketSettings::default()).await.expect("a bucket");
-        bucket.delete(&self.subjects.key(&[&self.id])).await.expect("deleted");
+        let bucket = self
+            .bus
+            .bucket(&name, BucketSettings::default())
+            .await
+            .expect("a bucket");
+        bucket
+            .delete(&self.subjects.key(&[&self.id]))
+            .await
+            .expect("deleted");
     }
 
     pub fn beat(&self, in_flight: usize) {
@@ -181,7 +201,10 @@ impl Worker {
 
     /// What it is told next.
     pub async fn told(&mut self) -> Told {
-        let message = timeout(SOON, self.control.next()).await.expect("a word").expect("open");
+        let message = timeout(SOON, self.control.next())
+            .await
+            .expect("a word")
+            .expect("open");
         let (control, about) = Control::read(&message.headers).expect("headers");
         let (call, attempt) = about.expect("a call");
         Told {
@@ -254,14 +277,19 @@ impl Worker {
 
 pub fn result(text: &str) -> Bytes {
     let content = json!([{"type": "text", "text": text}]);
-    json!({"jsonrpc": "2.0", "id": 1, "result": {"content": content}}).to_string().into()
+    json!({"jsonrpc": "2.0", "id": 1, "result": {"content": content}})
+        .to_string()
+        .into()
 }
 
 /// The text of a result.
 pub fn text(outcome: &Result<Outcome, Error>) -> String {
     let outcome = outcome.as_ref().expect("an outcome");
     let value: Value = outcome.object().to_raw().read().expect("JSON");
-    value["content"][0]["text"].as_str().expect("text").to_owned()
+    value["content"][0]["text"]
+        .as_str()
+        .expect("text")
+        .to_owned()
 }
 
 /// A gateway's mesh.
@@ -278,7 +306,9 @@ impl Gateway {
     pub async fn open_with(hub: &Arc<Hub>, settings: Settings) -> Self {
         let bus = hub.connect();
         let carrier: Arc<dyn Bus> = bus.clone();
-        let mesh = Mesh::open(carrier, subjects(), settings).await.expect("a mesh");
+        let mesh = Mesh::open(carrier, subjects(), settings)
+            .await
+            .expect("a mesh");
         Self { bus, mesh }
     }
 
@@ -319,6 +349,9 @@ impl Running {
     }
 
     pub async fn outcome(self) -> Result<Outcome, Error> {
-        timeout(SOON * 10, self.task).await.expect("an outcome").expect("no panic")
+        timeout(SOON * 10, self.task)
+            .await
+            .expect("an outcome")
+            .expect("no panic")
     }
 }
