@@ -1,5 +1,6 @@
 //! Streamable HTTP: the listener, its bounds, and the paths. What happens at an MCP endpoint is in `endpoint`.
 
+mod api;
 mod endpoint;
 mod old_sse;
 mod room;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use toolbus_gateway::{Gateway, Scope};
 use toolbus_model::{Caller, Error, ServerName};
 
+use crate::capability::{Api, Ledger, Settings};
 use crate::guard::{Access, Refusal};
 use crate::legacy::Legacy;
 use crate::observe::{self, json_response};
@@ -66,6 +68,10 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long open connections may take to finish when the door closes.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How to authenticate.
+pub(crate) const CHALLENGE: header::HeaderValue =
+    header::HeaderValue::from_static("Bearer realm=\"toolbus\"");
+
 /// After a failed accept, such as for want of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -76,6 +82,7 @@ pub struct HttpDoor {
     legacy: Arc<Legacy>,
     old_streams: Arc<OldStreams>,
     limits: Limits,
+    capabilities: ArcSwap<Api>,
     /// What outlives a request: calls whose clients went away, and what tells of changes.
     tasks: TaskTracker,
     /// Ends streams that would not end by themselves.
@@ -90,10 +97,20 @@ impl HttpDoor {
             old_streams: Arc::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            capabilities: ArcSwap::new(Api::new(
+                Arc::clone(&gateway),
+                Settings::default(),
+                Ledger::default(),
+            )),
             gateway,
             access: ArcSwap::from_pointee(access),
             limits,
         })
+    }
+
+    /// Serves the capability API like this from now on.
+    pub fn serve_capabilities(&self, api: Arc<Api>) {
+        self.capabilities.store(api);
     }
 
     /// Lets others in from now on. Who is inside already finishes what is under way.
@@ -184,6 +201,10 @@ impl HttpDoor {
 
     async fn answer(&self, request: Request<Incoming>, socket: &Socket) -> Response<Body> {
         let access = self.access.load_full();
+        if let Some(path) = request.uri().path().strip_prefix(api::ROOT) {
+            let path = path.to_owned();
+            return self.api(&path, &access, request, socket).await;
+        }
         if let Err(refusal) = access.check_place(request.headers()) {
             return self.refuse(refusal);
         }
@@ -228,10 +249,9 @@ impl HttpDoor {
             Refusal::Unauthenticated(error) => {
                 let why = json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": error.to_string()}});
                 let mut response = json_response(StatusCode::UNAUTHORIZED, &why);
-                let challenge = header::HeaderValue::from_static("Bearer realm=\"toolbus\"");
                 response
                     .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, challenge);
+                    .insert(header::WWW_AUTHENTICATE, CHALLENGE);
                 response
             }
         }
@@ -277,7 +297,7 @@ impl Place {
 }
 
 fn nowhere() -> Response<Body> {
-    let help = "serve MCP at /mcp or /servers/{name}/mcp, for clients of 2024-11-05 at /sse; see also /health, /ready, /metrics";
+    let help = "serve MCP at /mcp or /servers/{name}/mcp, for clients of 2024-11-05 at /sse; capabilities are at /api/v1/capabilities; see also /health, /ready, /metrics";
     json_response(
         StatusCode::NOT_FOUND,
         &json!({"error": "not found", "help": help}),

@@ -1,5 +1,6 @@
 //! The ways in: each decodes its wire, brings the request to the gateway, and writes the answer back.
 
+pub mod capability;
 mod conversation;
 mod encode;
 mod exchange;

@@ -71,6 +71,30 @@ fn modern_status(error: &Error) -> StatusCode {
     }
 }
 
+/// The HTTP status at the capability API.
+pub fn capability_status(error: &Error) -> StatusCode {
+    match error {
+        Error::Parse(_)
+        | Error::InvalidRequest(_)
+        | Error::InvalidParams(_)
+        | Error::HeaderMismatch(_)
+        | Error::MissingClientCapability(_)
+        | Error::UnsupportedVersion { .. } => StatusCode::BAD_REQUEST,
+        Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Error::MethodNotFound(_) | Error::SessionUnknown | Error::Unknown { .. } => {
+            StatusCode::NOT_FOUND
+        }
+        Error::StateLost(_) => StatusCode::CONFLICT,
+        Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::OutcomeUnknown(_) | Error::Upstream { .. } => StatusCode::BAD_GATEWAY,
+        // Only a gateway that closes cancels a call whose caller still waits.
+        Error::Unavailable(_) | Error::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        Error::DeadlineExceeded(_) => StatusCode::GATEWAY_TIMEOUT,
+        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 fn upstream_status(code: i64) -> StatusCode {
     match code {
         -32601 => StatusCode::NOT_FOUND,

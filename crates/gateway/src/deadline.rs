@@ -29,6 +29,13 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
+    /// These limits, and in all no more than `limit`.
+    #[must_use]
+    pub fn within(self, limit: Option<Duration>) -> Self {
+        let total = self.total.into_iter().chain(limit).min();
+        Self { total, ..self }
+    }
+
     /// When the call's time is up, as things stand.
     fn next(self, call: &Call) -> Option<Instant> {
         let idle = self.idle.map(|idle| call.last_sign() + idle);
@@ -136,6 +143,27 @@ mod tests {
             "Deadline exceeded: no result after 120.0 s, of which 120.0 s without a sign of life \
              (idle limit 2m, total limit 30m); command: python slow.py"
         );
+    }
+
+    #[test]
+    fn the_shorter_of_two_limits_counts() {
+        let total = |own: Option<u64>, limit: Option<u64>| {
+            let (own, limit) = (own.map(Duration::from_secs), limit.map(Duration::from_secs));
+            let limits = Deadlines {
+                idle: None,
+                total: own,
+            };
+            limits.within(limit).total.map(|total| total.as_secs())
+        };
+        assert_eq!(
+            (total(Some(9), Some(3)), total(Some(3), Some(9))),
+            (Some(3), Some(3))
+        );
+        assert_eq!(
+            (total(None, Some(3)), total(Some(3), None)),
+            (Some(3), Some(3))
+        );
+        assert_eq!(total(None, None), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Who may use what. The same question is asked when something is listed and when it is called.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use toolbus_model::{Caller, Error};
@@ -50,6 +51,13 @@ impl Rules {
 #[derive(Debug, Default)]
 pub struct Policy {
     callers: HashMap<Caller, Rules>,
+    veil: Option<Arc<dyn Veil>>,
+}
+
+/// What some callers may not see for a reason that is not in their rules, and that may change at any time.
+pub trait Veil: fmt::Debug + Send + Sync {
+    /// May this caller see what `server` calls `original`?
+    fn lifts(&self, caller: &Caller, server: &str, original: &str) -> bool;
 }
 
 impl Policy {
@@ -57,6 +65,23 @@ impl Policy {
     pub fn new(callers: impl IntoIterator<Item = (Caller, Rules)>) -> Self {
         Self {
             callers: callers.into_iter().collect(),
+            veil: None,
+        }
+    }
+
+    /// The same rules, and those of more callers.
+    #[must_use]
+    pub fn with(mut self, more: impl IntoIterator<Item = (Caller, Rules)>) -> Self {
+        self.callers.extend(more);
+        self
+    }
+
+    /// The same rules, and a veil besides.
+    #[must_use]
+    pub fn behind(self, veil: Arc<dyn Veil>) -> Self {
+        Self {
+            veil: Some(veil),
+            ..self
         }
     }
 
@@ -76,13 +101,19 @@ impl Policy {
         self.callers
             .get(caller)
             .is_some_and(|rules| rules.permit(server, original))
+            && self
+                .veil
+                .as_ref()
+                .is_none_or(|veil| veil.lifts(caller, server, original))
     }
 
     /// Every caller sees the same.
     pub fn is_uniform(&self) -> bool {
-        self.callers
-            .values()
-            .all(|rules| rules.allow.is_none() && rules.deny.is_empty())
+        self.veil.is_none()
+            && self
+                .callers
+                .values()
+                .all(|rules| rules.allow.is_none() && rules.deny.is_empty())
     }
 
     /// Counts one more call of this caller.
@@ -98,7 +129,7 @@ impl Policy {
 }
 
 /// `*` stands for any text. Takes at most pattern times text steps.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -141,5 +172,29 @@ mod tests {
             "unknown callers may nothing"
         );
         assert!(policy(Some(&["m*.a*d"]), &[]).permits(&ci, "math", "add"));
+    }
+
+    #[derive(Debug)]
+    struct OnlyAdd;
+
+    impl Veil for OnlyAdd {
+        fn lifts(&self, _: &Caller, _: &str, original: &str) -> bool {
+            original == "add"
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_veil_is_not_permitted() {
+        let (ci, veiled) = (
+            Caller::named("ci"),
+            policy(None, &["math.sub"]).behind(Arc::new(OnlyAdd)),
+        );
+        assert!(veiled.permits(&ci, "math", "add") && !veiled.permits(&ci, "math", "mul"));
+        assert!(!veiled.is_uniform());
+        let denied = policy(None, &["math.add"]).behind(Arc::new(OnlyAdd));
+        assert!(
+            !denied.permits(&ci, "math", "add"),
+            "a veil adds no permission"
+        );
     }
 }

@@ -176,12 +176,23 @@ impl Gateway {
 
     /// Takes a call and sends it on its way, as a task of its own: it ends in a record even when nobody waits any more.
     pub fn call(self: &Arc<Self>, scope: Scope, request: Request, seed: CallSeed) -> Running {
+        self.call_within(scope, request, seed, None)
+    }
+
+    /// [`Gateway::call`] that takes no longer than `limit`, whatever the server may take.
+    pub fn call_within(
+        self: &Arc<Self>,
+        scope: Scope,
+        request: Request,
+        seed: CallSeed,
+        limit: Option<Duration>,
+    ) -> Running {
         let (call, end) = Call::begin(seed, self.cut_off.child_token());
         let (sender, answer) = oneshot::channel();
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
             // Nobody may be waiting any more; the record has been written all the same.
-            let _ = sender.send(gateway.conduct(&scope, request, &call).await);
+            let _ = sender.send(gateway.conduct(&scope, request, &call, limit).await);
         });
         Running {
             id: end.id,
@@ -197,6 +208,7 @@ impl Gateway {
         scope: &Scope,
         request: Request,
         call: &Call,
+        limit: Option<Duration>,
     ) -> Result<Outcome, Error> {
         let entry = self
             .audit
@@ -204,7 +216,7 @@ impl Gateway {
             .inspect_err(|_| self.metrics.refused())?;
         self.metrics.begin();
         let (method, mut findings) = (request.method.clone(), Findings::default());
-        let walk = AssertUnwindSafe(self.walk(scope, request, call, &mut findings))
+        let walk = AssertUnwindSafe(self.walk(scope, request, call, limit, &mut findings))
             .catch_unwind()
             .await;
         let answer = walk.unwrap_or_else(|_| {
@@ -227,6 +239,7 @@ impl Gateway {
         scope: &Scope,
         mut request: Request,
         call: &Call,
+        limit: Option<Duration>,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
         let asked = Asked::of(&request);
@@ -258,7 +271,8 @@ impl Gateway {
             .tools
             .get(&*route.original)
             .copied()
-            .unwrap_or(server.settings.deadlines);
+            .unwrap_or(server.settings.deadlines)
+            .within(limit);
         let outcome = deadlines.watch(call, backend.serve(request, call)).await?;
         let outcome = parties.give(outcome, &asked, findings.first.as_deref(), call.id)?;
         Ok(match &route.task {

@@ -1,7 +1,7 @@
 //! One call on its way: who asked, what they can take, how long they wait, and the line back to them.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 

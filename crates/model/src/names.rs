@@ -1,6 +1,7 @@
 //! Names and ids as types of their own, so that they cannot be mistaken for each other.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -73,14 +74,29 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// Who calls, as far as a door could establish it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Caller(Arc<str>);
+/// Who calls, as far as a door could establish it. Two callers are the same where their names are.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    name: Arc<str>,
+    claims: Option<Arc<Claims>>,
+}
+
+/// What is known for certain of a caller besides its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// For whom it calls.
+    pub tenant: Option<String>,
+    /// The workload that it is (SPIFFE).
+    pub spiffe_id: Option<String>,
+}
 
 impl Caller {
     /// A caller of this configured name.
     pub fn named(name: &str) -> Self {
-        Self(name.into())
+        Self {
+            name: name.into(),
+            claims: None,
+        }
     }
 
     /// The one caller there is where no callers are configured.
@@ -88,9 +104,37 @@ impl Caller {
         Self::named("local")
     }
 
+    /// The same caller, of whom more is known.
+    #[must_use]
+    pub fn with_claims(self, claims: Claims) -> Self {
+        Self {
+            claims: (claims != Claims::default()).then(|| Arc::new(claims)),
+            ..self
+        }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// What is known for certain besides the name.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.claims.as_deref()
+    }
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Caller {}
+
+impl Hash for Caller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Configuration: one file, told once. Each section's type stands in a file of its own; here they are only put together.
 
+mod capabilities;
 mod clients;
 mod load;
 mod sections;
 mod values;
 
+pub(crate) use capabilities::{Capabilities, Federation, Peer};
 pub(crate) use load::{Problem, Source, check, find, load, parse};
-pub(crate) use sections::{Audit, Gateway, Http, Server, Sessions, Start, Stdio};
-pub(crate) use values::Span;
+pub(crate) use sections::{Audit, Caller, Gateway, Http, Server, Sessions, Start, Stdio};
+pub(crate) use values::{Span, Url};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -21,9 +23,13 @@ pub(crate) struct Config {
     /// The listener and what is common to all servers.
     pub(crate) gateway: Gateway,
     /// Who may call, by name. Without any, one local caller may use everything.
-    pub(crate) callers: IndexMap<String, sections::Caller>,
+    pub(crate) callers: IndexMap<String, Caller>,
     /// Where records of calls go.
     pub(crate) audit: Audit,
+    /// The capability API: its settings, and the URNs of tools.
+    pub(crate) capabilities: Capabilities,
+    /// Gateways of others, which call here and are called.
+    pub(crate) federation: Federation,
     /// The servers, by name. Their order decides who holds a name that two of them use.
     pub(crate) servers: IndexMap<String, Server>,
 }

@@ -1,5 +1,6 @@
 //! The one place where everything is wired: from a configuration to a gateway with its servers.
 
+mod capability;
 mod servers;
 
 use std::collections::HashMap;
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use toolbus_backends::mcp::Starts;
+use toolbus_doors::capability::{Api, Ledger};
 use toolbus_doors::{Access, Limits};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::catalog::Holders;
@@ -19,6 +21,7 @@ use crate::memory::Memory;
 use crate::state;
 use servers::{Recipe, Wanted};
 
+pub(crate) use capability::check as check_capabilities;
 pub(crate) use servers::target;
 
 /// Shortest `state_key` that is accepted, in characters.
@@ -30,6 +33,7 @@ pub(crate) struct House {
     memory: Option<Arc<Memory>>,
     starts: Starts,
     made_of: Mutex<HashMap<ServerName, Recipe>>,
+    ledger: Ledger,
 }
 
 /// What a change of the configuration meant for the servers, by their names.
@@ -90,6 +94,7 @@ impl House {
             memory,
             starts,
             made_of: Mutex::new(Wanted::recipes(wanted)),
+            ledger: Ledger::default(),
         })
     }
 
@@ -127,9 +132,15 @@ impl House {
         Ok(changes)
     }
 
+    /// The capability API of a configuration.
+    pub(crate) fn capabilities(&self, config: &Config) -> Result<Arc<Api>, String> {
+        capability::api(config, &self.gateway, &self.ledger)
+    }
+
     /// Ends everything, once the doors are closed, and keeps what is to be remembered.
     pub(crate) async fn close(&self) {
         self.gateway.close().await;
+        self.ledger.finish().await;
         if let Some(memory) = &self.memory {
             memory.close().await;
         }
@@ -137,16 +148,18 @@ impl House {
 }
 
 fn policy(config: &Config) -> Policy {
-    if config.callers.is_empty() {
-        return Policy::open();
-    }
-    Policy::new(config.callers.iter().map(|(name, caller)| {
+    let callers = config.callers.iter().map(|(name, caller)| {
         let in_flight = caller.max_in_flight.unwrap_or(DEFAULT_IN_FLIGHT);
         (
             Caller::named(name),
             Rules::new(name, caller.allow.clone(), caller.deny.clone(), in_flight),
         )
-    }))
+    });
+    let peers = capability::rules_of_peers(config);
+    if config.callers.is_empty() {
+        return Policy::open().with(peers);
+    }
+    Policy::new(callers).with(peers)
 }
 
 /// Who may come in by HTTP, at the address of this configuration.
@@ -166,7 +179,7 @@ pub(crate) fn access(config: &Config) -> Result<Access, String> {
                 other.as_str()
             ));
         }
-        tokens.push((token, Caller::named(name)));
+        tokens.push((token, capability::caller(name, caller)));
     }
     let access = Access::new(tokens, !config.gateway.listen.ip().is_loopback());
     Ok(access.allowing(config.gateway.hosts.clone(), config.gateway.origins.clone()))

@@ -139,6 +139,7 @@ impl Follower {
         let changes = self.house.apply(&config).map_err(wrong)?;
         if let Some(door) = &self.door {
             door.admit(access);
+            door.serve_capabilities(self.house.capabilities(&config).map_err(wrong)?);
         }
         self.running = config;
         tell(&changes, &fixed);

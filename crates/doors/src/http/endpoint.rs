@@ -52,13 +52,8 @@ impl HttpDoor {
         socket: &Socket,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let is_last = head.version == http::Version::HTTP_10
-            || head
-                .headers
-                .get(CONNECTION)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         let visit = Visit {
-            socket: is_last.then_some(socket),
+            socket: is_last(&head).then_some(socket),
             scope,
             caller,
             headers: head.headers,
@@ -191,6 +186,12 @@ impl HttpDoor {
             }
         }
     }
+}
+
+/// No request comes after this one on its connection, so that hyper does not see when the client leaves.
+pub(super) fn is_last(head: &http::request::Parts) -> bool {
+    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    head.version == http::Version::HTTP_10 || head.headers.get(CONNECTION).is_some_and(closes)
 }
 
 /// Answers with JSON where the result comes first, and with a stream where a notice or a long silence does.

@@ -5,6 +5,7 @@
 //! it mind a client that does not read its answer, which stays in memory meanwhile: [`Served`] cuts it off.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,6 +22,11 @@ pub(super) struct Socket(Arc<TcpStream>);
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.0.peer_addr().ok().map(|peer| peer.ip())
     }
 
     /// Waits until the client has closed its end. Bytes that it still sends are left for the server to read.

@@ -33,6 +33,7 @@ pub(super) fn run(source: &Source, config: &Config) -> Result<(), Failed> {
         }
     }
     problems.extend(house::access(config).err());
+    problems.extend(house::check_capabilities(config).err());
     problems.extend(
         config
             .gateway

@@ -38,6 +38,7 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let mut limits = house::limits(&config);
     limits.connections = descriptors::room_for(limits.connections);
     let door = HttpDoor::new(Arc::clone(&gateway), access, limits);
+    door.serve_capabilities(house.capabilities(&config).map_err(Failed::Usage)?);
     let closing = CancellationToken::new();
     let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
     tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));

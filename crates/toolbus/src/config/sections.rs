@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::capabilities::Clearance;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -59,6 +60,10 @@ pub(crate) struct Caller {
     pub(crate) deny: Vec<String>,
     /// Calls at once.
     pub(crate) max_in_flight: Option<usize>,
+    /// For which tenant the caller calls. A call whose arguments name another one is refused.
+    pub(crate) tenant: Option<String>,
+    /// How much the caller may know of what foreign workers serve. Everything where it is not set.
+    pub(crate) clearance: Option<Clearance>,
 }
 
 /// `[audit]`
