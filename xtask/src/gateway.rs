@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::http;
 use crate::server::Server;
+use crate::soak::requests::Endpoint;
 
 /// How long the gateway may take to list what is behind it.
 const READY: Duration = Duration::from_secs(20);
@@ -38,7 +40,25 @@ pub(crate) fn start_with(
     Ok(gateway)
 }
 
-/// The same, without waiting for the servers.
+/// Waits until a gateway that learns its tools from the mesh lists this one.
+pub(crate) fn wait_for_tool(gateway: &mut Server, tool: &str) -> Result<()> {
+    let list = Endpoint::of(gateway)?.modern(1, "tools/list", None, json!({}))?;
+    let wanted = format!("\"{tool}\"");
+    let begun = Instant::now();
+    loop {
+        let mut connection = http::Connection::open(gateway.url())?;
+        let answer = connection.exchange(&list)?;
+        if answer.status == 200 && answer.text().contains(&wanted) {
+            return Ok(());
+        }
+        if begun.elapsed() > READY {
+            return Err(gateway.failed(&format!("did not list {tool} in time")));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The same as [`start_with`], without waiting for the servers.
 pub(crate) fn begin(
     toolbus: Command,
     settings: &str,

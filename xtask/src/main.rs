@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` is what CI runs, `cargo xtask --help` names the rest.
 
 mod bench;
+mod chaos;
 mod clients;
 mod conformance;
 mod demo;
@@ -53,6 +54,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Put more on the gateway than it is made for, and see what it bears: memory, children, slow clients, too many calls
     Soak(soak::Options),
+    /// Call tools over the mesh while workers and the broker are killed, stopped and drained, and count what became of each call
+    Chaos(chaos::Options),
     /// Measure the gateway against a direct call and a bare proxy, and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -83,6 +86,7 @@ fn chore(chore: Chore) -> Result<()> {
         }
         Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
         Chore::Soak(options) => soak::chore(&place, &options),
+        Chore::Chaos(options) => chaos::chore(&place, &options),
         Chore::Bench(options) => bench::bench(&place, &options),
         Chore::ConformanceClient(options) => conformance::driver::drive(&options),
     }

@@ -2,13 +2,13 @@
 //! the ten thousand, clients that do not read or write, and more calls than there is room for.
 
 mod children;
-mod client;
+pub(crate) mod client;
 mod full;
-mod kernel;
+pub(crate) mod kernel;
 mod load;
 mod pulse;
 mod report;
-mod requests;
+pub(crate) mod requests;
 mod rig;
 mod saturation;
 mod slow;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::chaos::{self, chaos};
 use crate::conformance::{Options, conformance};
 use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
@@ -42,7 +43,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -63,6 +64,7 @@ const STEPS: [Step; 9] = [
     }),
     ("real clients", real_clients),
     ("soak, a slice of each part", slice),
+    ("chaos, a slice", a_little_chaos),
 ];
 
 /// Runs every step, also after one that failed, and prints the sum.
@@ -174,6 +176,15 @@ fn slice(place: &Place) -> Result<Count> {
     Ok(Count {
         passed: report.held(),
         failed: report.broken(),
+        ignored: 0,
+    })
+}
+
+fn a_little_chaos(place: &Place) -> Result<Count> {
+    let tally = chaos(place, &chaos::Options::slice())?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
         ignored: 0,
     })
 }

@@ -12,6 +12,6 @@ mod spawn;
 mod tail;
 pub mod warden;
 
+pub(crate) use spawn::Streams;
 pub use spawn::{Child, Command, Ended};
-pub(crate) use spawn::{Streams, Unread};
 pub use tail::Tail;

@@ -66,6 +66,9 @@ impl Deadlines {
         call: &Call,
         work: impl Future<Output = Result<Outcome, Error>>,
     ) -> Result<Outcome, Error> {
+        if let Some(total) = self.total {
+            call.ends_by(call.started + total);
+        }
         let mut work = pin!(work);
         // A call whose limits are off still has a timer, a day long, so that there is one path.
         let far = || Instant::now() + Duration::from_secs(86_400);

@@ -12,15 +12,16 @@ use tokio::sync::{broadcast, watch};
 use toolbus_model::BoxFuture;
 
 pub mod local;
+pub mod nats;
 
 /// Changes that wait for a watch that does not read them, before they are held back.
 const WATCH_QUEUE: usize = 256;
 
-/// What the values of a bucket may take together, in bytes: 10,000 tools of 64 KiB never come, 100,000 of 2 KiB do.
-const BUCKET_BYTES: usize = 256 * 1024 * 1024;
+/// What the values of a bucket may take together, in bytes: 10,000 tools of 4 KiB, and as much again.
+const BUCKET_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the objects of a store may take together, in bytes: an hour's worth of results above 32 MiB.
-const OBJECT_BYTES: usize = 1024 * 1024 * 1024;
+const OBJECT_BYTES: usize = 512 * 1024 * 1024;
 
 /// How long an object is kept.
 const OBJECT_AGE: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -205,6 +206,11 @@ impl Headers {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// Adds a header that is not there yet.
+    fn push(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
+        self.0.push((name, value));
     }
 
     /// The value of a header. Names are compared as they are.

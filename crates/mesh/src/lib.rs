@@ -4,6 +4,8 @@
 //! says is in [`subject`] and [`frame`]; [`bus`] is what carries it.
 
 pub mod bus;
+pub mod caller;
+mod catalog;
 pub mod fault;
 pub mod frame;
 pub mod registry;

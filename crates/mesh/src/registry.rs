@@ -19,6 +19,8 @@ pub mod bucket {
     pub const OBJECTS: &str = "OBJECTS";
     /// Key `<tenant>.<session>`: sessions that were ended, for as long as their ids would be good.
     pub const GONE: &str = "GONE";
+    /// Key `<tenant>.<server>.<caller>`: the worker that keeps what a server with state knows of a caller.
+    pub const PINS: &str = "PINS";
 }
 
 /// How long a worker's record lasts without being written again.

@@ -79,7 +79,7 @@ fn hex(high: Option<u8>, low: Option<u8>) -> Option<u8> {
 }
 
 /// RFC 4648, section 6, without padding.
-fn base32(bytes: &[u8]) -> String {
+pub(crate) fn base32(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
     let (mut held, mut bits) = (0_u32, 0);
     for byte in bytes {

@@ -1,7 +1,7 @@
 //! One call on its way: who asked, what they can take, how long they wait, and the line back to them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -117,6 +117,7 @@ pub struct Call {
     pub seed: CallSeed,
     /// When it was taken.
     pub started: Instant,
+    deadline: OnceLock<Instant>,
     cancel: CancellationToken,
     line: Line,
 }
@@ -210,6 +211,7 @@ impl Call {
                 id,
                 seed,
                 started,
+                deadline: OnceLock::new(),
                 cancel,
                 line,
             }),
@@ -225,6 +227,16 @@ impl Call {
     /// When the back end last gave a sign of life.
     pub fn last_sign(&self) -> Instant {
         self.started + Duration::from_millis(self.line.signs.last.load(Ordering::Relaxed))
+    }
+
+    /// When its time is up, whatever it does; none where it has no such limit.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline.get().copied()
+    }
+
+    /// Says when its time is up. The first word counts.
+    pub fn ends_by(&self, deadline: Instant) {
+        let _ = self.deadline.set(deadline);
     }
 
     /// Completes when the call is to be stopped.

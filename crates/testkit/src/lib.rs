@@ -4,3 +4,4 @@
 pub mod bench;
 pub mod faulty;
 pub mod fixture;
+pub mod ledger;

@@ -251,6 +251,10 @@ fn fingerprint(key: &[u8; 32], target: &Target) -> [u8; 32] {
                 put(value.as_bytes());
             }
         }
+        Target::Unix(path) => {
+            put(b"unix");
+            put(path.as_os_str().as_encoded_bytes());
+        }
         Target::Http(http) => {
             put(b"http");
             put(http.url.to_string().as_bytes());

@@ -2,6 +2,7 @@
 
 mod load;
 mod machine;
+mod mesh;
 mod message;
 mod numbers;
 mod pages;
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// Seconds a round
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// Measure the mesh instead: calls over NATS beside plain NATS requests
+    #[arg(long, conflicts_with_all = ["filter", "targets"])]
+    mesh: bool,
     /// Leave it to the system which core runs what
     #[arg(long)]
     no_pin: bool,
@@ -62,6 +66,11 @@ impl Options {
 
 /// Measures, prints, and writes `docs/benchmarks.md` when everything was measured.
 pub(crate) fn bench(place: &Place, options: &Options) -> Result<()> {
+    if options.mesh {
+        load::is_there()?;
+        let (rounds, seconds) = options.rounds();
+        return mesh::bench(place, rounds, seconds, !options.quick);
+    }
     let cells = plan::cells(options.quick, options.filter.as_deref());
     let (count, seconds) = options.rounds();
     if cells.is_empty() || count == 0 || seconds == 0 {

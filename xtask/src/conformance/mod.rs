@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Run the suite at the fixture only, with no gateway between
     #[arg(long, conflicts_with_all = ["upstream", "clients"])]
     direct: bool,
-    /// How the gateway reaches the fixture; in both ways if not given
+    /// How the gateway reaches the fixture; in every way if not given
     #[arg(long, conflicts_with = "clients")]
     upstream: Option<Upstream>,
     /// Run the suite's scenarios for clients, with the gateway as the client
@@ -59,6 +59,7 @@ impl Options {
                 Route::Direct,
                 Route::Through(Upstream::Http),
                 Route::Through(Upstream::Stdio),
+                Route::Through(Upstream::Mesh),
             ],
         }
     }
@@ -68,6 +69,8 @@ impl Options {
 enum Upstream {
     Http,
     Stdio,
+    /// A worker serves it, and the gateway has the mesh only.
+    Mesh,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -103,6 +106,7 @@ impl Route {
             Self::Direct => "direct",
             Self::Through(Upstream::Http) => "http",
             Self::Through(Upstream::Stdio) => "stdio",
+            Self::Through(Upstream::Mesh) => "mesh",
         }
     }
 
@@ -111,6 +115,9 @@ impl Route {
             Self::Direct => "at the fixture itself",
             Self::Through(Upstream::Http) => "through the gateway, the fixture on HTTP",
             Self::Through(Upstream::Stdio) => "through the gateway, the fixture on stdio",
+            Self::Through(Upstream::Mesh) => {
+                "through gateway and mesh, the fixture served by a worker"
+            }
         }
     }
 }

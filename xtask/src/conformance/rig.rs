@@ -3,18 +3,35 @@
 use std::path::Path;
 use std::process::Command;
 
+use std::time::Duration;
+
 use anyhow::Result;
+use rustix::process::Signal;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{Route, Upstream};
+use crate::chaos::broker::Broker;
+use crate::chaos::process::Process;
 use crate::gateway;
 use crate::place::{Place, cargo};
 use crate::run::run;
 use crate::server::Server;
 
+/// How long a worker may take to end.
+const DRAIN: Duration = Duration::from_secs(30);
+
 /// The servers of one run; those in front stop first.
 pub(super) struct Rig {
     front: Server,
     behind: Option<Server>,
+    mesh: Option<Mesh>,
+}
+
+/// What stands between gateway and fixture in the mesh: a worker, and then the broker.
+struct Mesh {
+    runtime: Runtime,
+    worker: Process,
+    broker: Broker,
 }
 
 impl Rig {
@@ -27,7 +44,8 @@ impl Rig {
     pub(super) fn stop(self) -> Result<()> {
         let front = self.front.stop();
         let behind = self.behind.map_or(Ok(()), Server::stop);
-        front.and(behind)
+        let mesh = self.mesh.map_or(Ok(()), Mesh::stop);
+        front.and(behind).and(mesh)
     }
 }
 
@@ -46,6 +64,7 @@ pub(super) fn start(place: &Place, route: Route, scratch: &Path) -> Result<Rig> 
         Route::Direct => Ok(Rig {
             front: serve_fixture(&fixture, scratch)?,
             behind: None,
+            mesh: None,
         }),
         Route::Through(Upstream::Http) => {
             let behind = serve_fixture(&fixture, scratch)?;
@@ -54,6 +73,7 @@ pub(super) fn start(place: &Place, route: Route, scratch: &Path) -> Result<Rig> 
             Ok(Rig {
                 front,
                 behind: Some(behind),
+                mesh: None,
             })
         }
         Route::Through(Upstream::Stdio) => {
@@ -62,8 +82,45 @@ pub(super) fn start(place: &Place, route: Route, scratch: &Path) -> Result<Rig> 
             Ok(Rig {
                 front,
                 behind: None,
+                mesh: None,
             })
         }
+        Route::Through(Upstream::Mesh) => {
+            let mesh = Mesh::start(place, &fixture, scratch)?;
+            let section = format!("[mesh]\nurl = {:?}\n", mesh.broker.url());
+            let mut front = serve_gateway(place, &section, scratch)?;
+            gateway::wait_for_tool(&mut front, "test_simple_text")?;
+            Ok(Rig {
+                front,
+                behind: None,
+                mesh: Some(mesh),
+            })
+        }
+    }
+}
+
+impl Mesh {
+    /// A broker, and a worker that serves the fixture there.
+    fn start(place: &Place, fixture: &Path, scratch: &Path) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let mark = scratch.display().to_string();
+        let broker = runtime.block_on(Broker::start(place, scratch.to_owned(), mark))?;
+        let mut command = Command::new(place.binary("debug", "toolbus")?);
+        command.args(["worker", "--mesh", &broker.url(), "--name", "fixture", "--"]);
+        command.arg(fixture).arg("stdio");
+        command.env("XDG_STATE_HOME", scratch.join("worker-state"));
+        let worker = Process::start("worker", &mut command, scratch)?;
+        Ok(Self {
+            runtime,
+            worker,
+            broker,
+        })
+    }
+
+    fn stop(mut self) -> Result<()> {
+        self.worker.signal(Signal::TERM)?;
+        self.runtime.block_on(self.worker.ended(DRAIN))?;
+        self.runtime.block_on(self.broker.kill())
     }
 }
 

@@ -10,18 +10,18 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// No answer within this time is a hang.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The beginning of an answer.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: u16,
+pub(crate) struct Head {
+    pub(crate) status: u16,
     headers: String,
 }
 
 impl Head {
     /// The value of a header, its name in lower case.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
         let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
         found.next().map(|(_, value)| value.trim())
@@ -29,19 +29,19 @@ impl Head {
 }
 
 /// A whole answer.
-pub(super) struct Answer {
-    pub(super) head: Head,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The body as JSON; `null` where it is none.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The result; an error names what came instead.
-    pub(super) fn result(&self) -> Result<Value> {
+    pub(crate) fn result(&self) -> Result<Value> {
         let mut json = self.json();
         if self.head.status == 200 && json["result"].is_object() {
             return Ok(json["result"].take());
@@ -55,7 +55,7 @@ impl Answer {
 }
 
 /// One connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Read and not used yet.
     buffer: Vec<u8>,
@@ -65,7 +65,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects.
-    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)
             .await
             .context("cannot connect")?;
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// Connects with the smallest buffer there is for what arrives: whoever sends is held up soon.
-    pub(super) async fn narrow(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn narrow(address: SocketAddr) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(1)?;
         Ok(Self::over(
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Sends bytes.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes))
             .await
             .context("nobody reads")??;
@@ -99,7 +99,7 @@ impl Connection {
     }
 
     /// Sends a whole request and reads its whole answer.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
         self.send(request).await?;
         let head = self.head().await?;
         let body = self.body(&head).await?;
@@ -107,7 +107,7 @@ impl Connection {
     }
 
     /// Sends a request whose answer is a stream of events.
-    pub(super) async fn subscribe(&mut self, request: &[u8]) -> Result<()> {
+    pub(crate) async fn subscribe(&mut self, request: &[u8]) -> Result<()> {
         self.send(request).await?;
         let head = self.head().await?;
         let kind = head.header("content-type").unwrap_or_default();
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// The data of the next event that has any; `None` at the end of the stream.
-    pub(super) async fn event(&mut self) -> Result<Option<Value>> {
+    pub(crate) async fn event(&mut self) -> Result<Option<Value>> {
         loop {
             while let Some(end) = find(&self.events, b"\n\n") {
                 let event: Vec<u8> = self.events.drain(..end + 2).collect();
@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// Waits until something has arrived, without reading it.
-    pub(super) async fn arrived(&self) -> Result<()> {
+    pub(crate) async fn arrived(&self) -> Result<()> {
         timeout(PATIENCE, self.stream.readable())
             .await
             .context("nothing came for a minute")??;
@@ -154,7 +154,7 @@ impl Connection {
     }
 
     /// Waits, without reading, until the other end has cut the connection off.
-    pub(super) async fn held(&mut self) {
+    pub(crate) async fn held(&mut self) {
         while !matches!(self.stream.ready(Interest::ERROR).await, Ok(ready) if ready.is_error()) {}
     }
 

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 /// Names everything that a soak starts, in the environment of each process.
-pub(super) const MARK: &str = "TOOLBUS_SOAK";
+pub(crate) const MARK: &str = "TOOLBUS_SOAK";
 
 /// A process as `/proc/PID/stat` tells it.
 #[derive(Debug, Clone)]
-pub(super) struct Process {
-    pub(super) pid: u32,
-    pub(super) name: String,
-    pub(super) parent: u32,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) parent: u32,
     state: String,
     /// Since the machine's start.
-    pub(super) started: Duration,
+    pub(crate) started: Duration,
 }
 
 impl Process {
@@ -36,7 +36,7 @@ impl Process {
     }
 
     /// It has ended, and nobody has asked how.
-    pub(super) fn is_zombie(&self) -> bool {
+    pub(crate) fn is_zombie(&self) -> bool {
         self.state == "Z"
     }
 }
@@ -49,7 +49,7 @@ fn all() -> Vec<Process> {
 }
 
 /// Whatever descends from this process, itself not.
-pub(super) fn descendants(pid: u32) -> Vec<Process> {
+pub(crate) fn descendants(pid: u32) -> Vec<Process> {
     let all = all();
     let mut found: Vec<Process> = Vec::new();
     let mut parents = vec![pid];
@@ -64,7 +64,7 @@ pub(super) fn descendants(pid: u32) -> Vec<Process> {
 }
 
 /// Processes with this mark in their environment, whoever they descend from.
-pub(super) fn marked(mark: &str) -> Vec<Process> {
+pub(crate) fn marked(mark: &str) -> Vec<Process> {
     let line = format!("{MARK}={mark}");
     let has_mark = |process: &Process| {
         let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
@@ -76,14 +76,14 @@ pub(super) fn marked(mark: &str) -> Vec<Process> {
 }
 
 /// Open descriptors of a process.
-pub(super) fn descriptors(pid: u32) -> Result<usize> {
+pub(crate) fn descriptors(pid: u32) -> Result<usize> {
     let path = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&path).with_context(|| format!("{path}: has the process ended?"))?;
     Ok(entries.count())
 }
 
 /// Looks until `is` says yes; the last thing seen where it never does.
-pub(super) async fn settled<T>(
+pub(crate) async fn settled<T>(
     within: Duration,
     mut look: impl FnMut() -> Result<T>,
     is: impl Fn(&T) -> bool,

@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use crate::http::request;
 use crate::server::Server;
 
-pub(super) const ACCEPT: (&str, &str) = ("Accept", "application/json, text/event-stream");
+pub(crate) const ACCEPT: (&str, &str) = ("Accept", "application/json, text/event-stream");
 const CONTENT: (&str, &str) = ("Content-Type", "application/json");
 
 /// An MCP endpoint.
 #[derive(Clone)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     url: String,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Endpoint {
     /// All servers of this gateway.
-    pub(super) fn of(gateway: &Server) -> Result<Self> {
+    pub(crate) fn of(gateway: &Server) -> Result<Self> {
         let url = gateway.url().to_owned();
         let authority = url.split('/').nth(2).and_then(|text| text.parse().ok());
         let address = authority.with_context(|| format!("{url} names no address"))?;
@@ -28,7 +28,7 @@ impl Endpoint {
     }
 
     /// A call of a tool, 2026-07-28.
-    pub(super) fn call(&self, id: u64, tool: &str, arguments: &Value) -> Result<Vec<u8>> {
+    pub(crate) fn call(&self, id: u64, tool: &str, arguments: &Value) -> Result<Vec<u8>> {
         self.modern(
             id,
             "tools/call",
@@ -38,7 +38,7 @@ impl Endpoint {
     }
 
     /// A request of 2026-07-28.
-    pub(super) fn modern(
+    pub(crate) fn modern(
         &self,
         id: u64,
         method: &str,
@@ -61,7 +61,7 @@ impl Endpoint {
     }
 
     /// `initialize` of 2025-11-25.
-    pub(super) fn initialize(&self) -> Result<Vec<u8>> {
+    pub(crate) fn initialize(&self) -> Result<Vec<u8>> {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -72,7 +72,7 @@ impl Endpoint {
     }
 
     /// A request in a session of 2025-11-25.
-    pub(super) fn legacy(
+    pub(crate) fn legacy(
         &self,
         session: &str,
         id: u64,
@@ -85,7 +85,7 @@ impl Endpoint {
     }
 
     /// The stream of a session, on which the server speaks of itself.
-    pub(super) fn stream(&self, session: &str) -> Result<Vec<u8>> {
+    pub(crate) fn stream(&self, session: &str) -> Result<Vec<u8>> {
         Ok(request("GET", &self.url, &in_session(session), "")?.into_bytes())
     }
 }

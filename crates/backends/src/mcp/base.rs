@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use toolbus_model::{Cause, Era, Error};
 
 use super::attend::Attendant;
-use super::connect;
+use super::connect::{self, Lined};
 use super::link::Connection;
 use super::server::{McpServer, Target};
 
@@ -151,15 +151,22 @@ impl McpServer {
     fn stands(&self, took: Duration) -> Duration {
         match &self.target {
             Target::Stdio(_) => FAIL_FAST,
-            Target::Http(_) => took.min(FAIL_FAST),
+            Target::Unix(_) | Target::Http(_) => took.min(FAIL_FAST),
         }
     }
 
     async fn dial(&self, era: Option<Era>) -> Result<Connection, Error> {
         match &self.target {
             Target::Stdio(command) => {
-                let start = connect::stdio(command, era, &self.means);
+                let start = connect::lined(Lined::Child(command), era, &self.means);
                 self.starts.run(Box::pin(start)).await
+            }
+            Target::Unix(path) => {
+                // It was there, and is not started again.
+                if let Some(last) = self.current.load_full() {
+                    return Err(last.link.lost().await);
+                }
+                connect::lined(Lined::Socket(path), era, &self.means).await
             }
             Target::Http(target) => connect::http(target, era, &self.means).await,
         }

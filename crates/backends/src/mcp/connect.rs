@@ -2,6 +2,7 @@
 
 mod url;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use toolbus_model::{Era, Error, Object};
 
 pub(super) use self::url::http;
 use super::greeting::{self, discovered, initialized, offers_ours, opened};
+use super::line_link::LineLink;
 use super::link::{Connection, Link, Peer};
 use super::news::News;
 use super::outgoing::Ids;
 use super::server::Target;
-use super::stdio::Process;
+use super::{stdio, unix};
 use crate::process::Command;
 
 /// How long a server may take to answer its first question. Some are downloaded first.
@@ -36,28 +38,52 @@ pub(super) struct Means {
     pub(super) closing: CancellationToken,
 }
 
-/// Connects to a child process. `known` is the era it spoke before.
-pub(super) async fn stdio(
-    command: &Command,
+/// A server that is spoken to in lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lined<'a> {
+    /// As a child process, a new one each time.
+    Child(&'a Command),
+    /// At a Unix socket: all connections lead to one process.
+    Socket(&'a Path),
+}
+
+impl Lined<'_> {
+    async fn open(self, means: &Means) -> Result<Arc<LineLink>, Error> {
+        let Means { news, tasks, .. } = means;
+        match self {
+            Self::Child(command) => stdio::start(command, news, tasks).await,
+            Self::Socket(path) => unix::connect(path, news, tasks).await,
+        }
+    }
+
+    fn link(self, link: Arc<LineLink>) -> Link {
+        match self {
+            Self::Child(_) => Link::Stdio(link),
+            Self::Socket(_) => Link::Unix(link),
+        }
+    }
+}
+
+/// Connects to a server that is spoken to in lines. `known` is the era it spoke before.
+pub(super) async fn lined(
+    target: Lined<'_>,
     known: Option<Era>,
     means: &Means,
 ) -> Result<Connection, Error> {
-    let Means {
-        ids, news, tasks, ..
-    } = means;
+    let ids = &means.ids;
     if known != Some(Era::Legacy) {
-        let process = Process::start(command, news, tasks).await?;
+        let process = target.open(means).await?;
         let guard = process.guard();
         match within(&process, probe(&process, ids)).await {
             // Some older servers end at a first message that is not `initialize`: they get another chance with it.
             Err(_) if known.is_none() && process.has_ended() => {}
-            result => return finish(process, guard, result).await,
+            result => return finish(target, process, guard, result).await,
         }
     }
-    let process = Process::start(command, news, tasks).await?;
+    let process = target.open(means).await?;
     let guard = process.guard();
-    let opened = within(&process, initialize_stdio(&process, &Object::empty(), ids)).await;
-    finish(process, guard, opened).await
+    let opened = within(&process, initialize_lined(&process, &Object::empty(), ids)).await;
+    finish(target, process, guard, opened).await
 }
 
 /// A further session with a server that is known.
@@ -71,21 +97,9 @@ pub(super) struct Further<'a> {
 
 impl Further<'_> {
     pub(super) async fn open(self, means: &Means) -> Result<Connection, Error> {
-        let Means {
-            ids, news, tasks, ..
-        } = means;
         match (self.target, &self.base.link) {
-            (Target::Stdio(command), _) if self.era == Era::Modern => {
-                stdio(command, Some(Era::Modern), means).await
-            }
-            (Target::Stdio(command), _) => {
-                let process = Process::start(command, news, tasks).await?;
-                let guard = process.guard();
-                process.hold_questions();
-                let opening = initialize_stdio(&process, self.capabilities, ids);
-                let opened = within(&process, opening).await;
-                finish(process, guard, opened).await
-            }
+            (Target::Stdio(command), _) => self.lined(Lined::Child(command), means).await,
+            (Target::Unix(path), _) => self.lined(Lined::Socket(path), means).await,
             (Target::Http(_), Link::Http(base)) => {
                 let link = base.beside();
                 link.hold_questions();
@@ -94,20 +108,32 @@ impl Further<'_> {
             }
             (Target::Http(_), Link::OldSse(base)) => {
                 let gone = || Error::Unavailable(base.cause("the server gives no stream").into());
-                let link = base.beside(tasks).await.ok_or_else(gone)?;
+                let link = base.beside(&means.tasks).await.ok_or_else(gone)?;
                 link.hold_questions();
-                url::initialize_old_sse(link, self.capabilities, ids).await
+                url::initialize_old_sse(link, self.capabilities, &means.ids).await
             }
-            (Target::Http(_), Link::Stdio(_)) => {
+            (Target::Http(_), Link::Stdio(_) | Link::Unix(_)) => {
                 Err(Error::Internal("a URL has no process".to_owned()))
             }
         }
+    }
+
+    async fn lined(&self, target: Lined<'_>, means: &Means) -> Result<Connection, Error> {
+        if self.era == Era::Modern {
+            return lined(target, Some(Era::Modern), means).await;
+        }
+        let process = target.open(means).await?;
+        let guard = process.guard();
+        process.hold_questions();
+        let opening = initialize_lined(&process, self.capabilities, &means.ids);
+        let opened = within(&process, opening).await;
+        finish(target, process, guard, opened).await
     }
 }
 
 /// Bounds the start, and turns every failure into "not available": nothing of a caller's has been sent yet.
 async fn within(
-    process: &Process,
+    process: &LineLink,
     work: impl Future<Output = Result<Peer, Error>>,
 ) -> Result<Peer, Error> {
     match timeout(START_WITHIN, work).await {
@@ -131,14 +157,15 @@ async fn within(
 }
 
 async fn finish(
-    process: Arc<Process>,
+    target: Lined<'_>,
+    process: Arc<LineLink>,
     guard: DropGuard,
     opened: Result<Peer, Error>,
 ) -> Result<Connection, Error> {
     match opened {
         Ok(peer) => {
             guard.disarm();
-            Ok(Connection::new(peer, Link::Stdio(process)))
+            Ok(Connection::new(peer, target.link(process)))
         }
         Err(error) => {
             process.close().await;
@@ -148,7 +175,7 @@ async fn finish(
 }
 
 /// Asks `server/discover`; with no answer in time also `initialize`. The first good answer decides.
-async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
+async fn probe(process: &LineLink, ids: &Ids) -> Result<Peer, Error> {
     let nothing = Object::empty();
     let discover = process.exchange(greeting::discover(ids));
     tokio::pin!(discover);
@@ -156,7 +183,7 @@ async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
         Ok(answer) => answer,
         Err(_) => tokio::select! {
             // One that is only slow to start refuses this, and answers the first question all the same.
-            Ok(peer) = initialize_stdio(process, &nothing, ids) => return Ok(peer),
+            Ok(peer) = initialize_lined(process, &nothing, ids) => return Ok(peer),
             answer = &mut discover => answer,
         },
     };
@@ -167,12 +194,12 @@ async fn probe(process: &Process, ids: &Ids) -> Result<Peer, Error> {
     match answer.map(|result| discovered(&result)) {
         Ok(Some(peer)) => Ok(peer),
         Err(error @ (Error::OutcomeUnknown(_) | Error::Unavailable(_))) => Err(error),
-        Ok(None) | Err(_) => initialize_stdio(process, &nothing, ids).await,
+        Ok(None) | Err(_) => initialize_lined(process, &nothing, ids).await,
     }
 }
 
-async fn initialize_stdio(
-    process: &Process,
+async fn initialize_lined(
+    process: &LineLink,
     capabilities: &Object,
     ids: &Ids,
 ) -> Result<Peer, Error> {

@@ -3,12 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+use toolbus_model::json::Edit;
 use toolbus_model::{Event, EventKind, Line, Object, Raw};
 use toolbus_protocol::{Envelope, write};
 
 use super::abilities::Abilities;
 use super::listen::Hearing;
 use super::lock;
+
+/// In `_meta` of a log line: the request that it belongs to, which MCP has no place for. Our SDK writes it, so that log
+/// lines find their callers also while several calls share a stream.
+pub(super) const REQUEST: &str = "toolbus/request";
 
 /// Questions of one request that wait for answers at once. More than a person could be shown.
 const MAX_OPEN: usize = 64;
@@ -65,7 +70,10 @@ impl Ear {
             "notifications/elicitation/complete" => EventKind::ElicitationComplete,
             _ => return self.ask(said),
         };
-        let params = said.params.clone();
+        let params = match said.meta.get(REQUEST) {
+            Some(_) => without_request(said),
+            None => said.params.clone(),
+        };
         self.tell(Event { kind, params });
         None
     }
@@ -162,6 +170,16 @@ impl Asking {
             .questions
             .retain(|question| Some(&question.id) != id);
     }
+}
+
+/// The params of a notice without the id that only we know.
+fn without_request(said: &Envelope) -> Object {
+    let meta = said.meta.edited(&[(REQUEST, Edit::Drop)]);
+    let left = match meta.is_empty() {
+        true => Edit::Drop,
+        false => Edit::Put(meta.bytes()),
+    };
+    said.params.edited(&[("_meta", left)])
 }
 
 /// Our answer to a server's request that nobody is to see: `ping` is granted, anything else was not offered to it.

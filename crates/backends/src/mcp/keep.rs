@@ -77,12 +77,12 @@ impl McpServer {
         let read = timeout(LIST_WITHIN, listing::read(&connection, &self.means.ids)).await;
         let offer = read.map_err(late).flatten().inspect_err(|_| {
             // A URL may lead to another server by now, of another era or without our session.
-            if !matches!(connection.link, Link::Stdio(_)) {
+            if !matches!(connection.link, Link::Stdio(_) | Link::Unix(_)) {
                 self.let_go(&connection);
             }
         })?;
         let mut offer = Offer { changes, ..offer };
-        if !matches!(connection.link, Link::Stdio(_)) {
+        if !matches!(connection.link, Link::Stdio(_) | Link::Unix(_)) {
             self.attempts.lock().await.failures = 0;
         }
         if connection.is_older() {

@@ -87,6 +87,7 @@ impl McpServer {
             () = call.cancelled() => {
                 let command = match &self.target {
                     Target::Stdio(command) => command.to_string(),
+                    Target::Unix(path) => path.display().to_string(),
                     Target::Http(target) => target.url.to_string(),
                 };
                 let cause = Cause {
@@ -103,7 +104,9 @@ impl McpServer {
     pub(super) async fn idle(&self) {
         let limit = match (&self.target, self.settings.idle_stop) {
             (Target::Stdio(_), Some(limit)) => limit,
-            (Target::Http(_), _) | (_, None) => return std::future::pending().await,
+            (Target::Unix(_) | Target::Http(_), _) | (_, None) => {
+                return std::future::pending().await;
+            }
         };
         loop {
             // Who uses it now has not stopped before the limit is over.
@@ -163,7 +166,9 @@ impl McpServer {
             (Link::Stdio(_), Some(limit)) => {
                 sleep(limit.saturating_sub(connection.opened.elapsed())).await;
             }
-            (Link::Http(_) | Link::OldSse(_), _) | (_, None) => std::future::pending().await,
+            (Link::Unix(_) | Link::Http(_) | Link::OldSse(_), _) | (_, None) => {
+                std::future::pending().await
+            }
         }
     }
 

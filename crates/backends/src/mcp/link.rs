@@ -12,11 +12,11 @@ use toolbus_model::json::Edit;
 use toolbus_model::{Cause, Era, Error, Freshness, LogLevel, Object, Raw, Revision};
 
 use super::http::HttpLink;
+use super::line_link::LineLink;
 use super::lock;
 use super::old_sse::OldSse;
 use super::outgoing::{Ids, Outgoing};
 use super::standalone::Standalone;
-use super::stdio::Process;
 
 /// How long a server may take to set its log level. The call that wants it waits.
 const TUNE_WITHIN: Duration = Duration::from_secs(5);
@@ -112,7 +112,10 @@ impl Telling {
 /// A server that can be asked.
 #[derive(Debug)]
 pub(super) enum Link {
-    Stdio(Arc<Process>),
+    /// A child process.
+    Stdio(Arc<LineLink>),
+    /// A process that runs by itself, at a Unix socket.
+    Unix(Arc<LineLink>),
     Http(Arc<HttpLink>),
     OldSse(Arc<OldSse>),
 }
@@ -167,8 +170,10 @@ impl Connection {
     pub(super) fn new(peer: Peer, link: Link) -> Self {
         // Where all share one stream, an older server tells of its changes unasked.
         let tells = match (&link, peer.revision.era()) {
-            (Link::Stdio(_) | Link::OldSse(_), Era::Legacy) => Tells::Yes,
-            (Link::Stdio(_) | Link::OldSse(_) | Link::Http(_), _) => Tells::Unsettled,
+            (Link::Stdio(_) | Link::Unix(_) | Link::OldSse(_), Era::Legacy) => Tells::Yes,
+            (Link::Stdio(_) | Link::Unix(_) | Link::OldSse(_) | Link::Http(_), _) => {
+                Tells::Unsettled
+            }
         };
         Self {
             peer,
@@ -215,7 +220,7 @@ impl Connection {
     /// Sends the response to a request of the server's.
     pub(super) async fn answer(&self, body: Vec<u8>) -> Result<(), Error> {
         match &self.link {
-            Link::Stdio(process) => process.send(body).await,
+            Link::Stdio(process) | Link::Unix(process) => process.send(body).await,
             Link::Http(link) => link.answer(self.peer.revision, body).await,
             Link::OldSse(link) => link.notify(self.peer.revision, body).await,
         }
@@ -259,7 +264,7 @@ impl Link {
     /// Sends a request and waits for its answer. Dropping the future takes the caller's interest away, not more.
     pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
         match self {
-            Self::Stdio(process) => process.exchange(outgoing).await,
+            Self::Stdio(process) | Self::Unix(process) => process.exchange(outgoing).await,
             Self::Http(link) => link.exchange(outgoing).await,
             Self::OldSse(link) => link.exchange(outgoing).await,
         }
@@ -268,7 +273,7 @@ impl Link {
     /// Sends a notification.
     pub(super) async fn notify(&self, revision: Revision, body: Vec<u8>) -> Result<(), Error> {
         match self {
-            Self::Stdio(process) => process.send(body).await,
+            Self::Stdio(process) | Self::Unix(process) => process.send(body).await,
             Self::Http(link) => link.notify(revision, body).await,
             Self::OldSse(link) => link.notify(revision, body).await,
         }
@@ -277,7 +282,7 @@ impl Link {
     /// The connection can still be used.
     pub(super) fn is_alive(&self) -> bool {
         match self {
-            Self::Stdio(process) => !process.has_ended(),
+            Self::Stdio(process) | Self::Unix(process) => !process.has_ended(),
             Self::Http(link) => !link.over().is_cancelled(),
             Self::OldSse(link) => !link.over().is_cancelled(),
         }
@@ -286,7 +291,9 @@ impl Link {
     /// Waits until the connection is lost, or nobody is to use it any more.
     pub(super) async fn lost(&self) -> Error {
         let (over, what) = match self {
-            Self::Stdio(process) => return Error::Unavailable(process.ended().await.into()),
+            Self::Stdio(process) | Self::Unix(process) => {
+                return Error::Unavailable(process.ended().await.into());
+            }
             Self::Http(link) => (link.over(), "the session with the server is over"),
             Self::OldSse(link) => (link.over(), "the server's stream has ended"),
         };
@@ -297,7 +304,7 @@ impl Link {
     /// Nobody is to use it any more: at its URL there may be another server by now, or one without our session.
     pub(super) fn abandon(&self) {
         match self {
-            Self::Stdio(_) => {}
+            Self::Stdio(_) | Self::Unix(_) => {}
             Self::Http(link) => link.over().cancel(),
             Self::OldSse(link) => link.over().cancel(),
         }
@@ -305,14 +312,14 @@ impl Link {
 
     /// What the server says without naming a request can only be told from its turn.
     pub(super) fn hears_by_turns(&self) -> bool {
-        matches!(self, Self::Stdio(_) | Self::OldSse(_))
+        matches!(self, Self::Stdio(_) | Self::Unix(_) | Self::OldSse(_))
     }
 
     /// What the server asks could be meant for any call of a session, so that each session has one at a time. Over HTTP
     /// that is known once the server has asked on the stream that belongs to no request.
     pub(super) fn asks_by_turns(&self) -> bool {
         match self {
-            Self::Stdio(_) | Self::OldSse(_) => true,
+            Self::Stdio(_) | Self::Unix(_) | Self::OldSse(_) => true,
             Self::Http(link) => link.news().asks_apart(),
         }
     }
@@ -320,7 +327,7 @@ impl Link {
     /// What is known of the server's state, for an error that says `what`.
     pub(super) fn cause(&self, what: &str) -> Cause {
         match self {
-            Self::Stdio(process) => process.cause(what),
+            Self::Stdio(process) | Self::Unix(process) => process.cause(what),
             Self::Http(link) => link.cause(what),
             Self::OldSse(link) => link.cause(what),
         }
@@ -334,7 +341,7 @@ impl Link {
     /// Ends the connection.
     pub(super) async fn close(&self) {
         match self {
-            Self::Stdio(process) => process.close().await,
+            Self::Stdio(process) | Self::Unix(process) => process.close().await,
             Self::Http(link) => link.close().await,
             Self::OldSse(link) => link.over().cancel(),
         }

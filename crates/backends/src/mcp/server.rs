@@ -1,6 +1,7 @@
 //! A server as a back end: what belongs to it, and what is asked of it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -33,6 +34,9 @@ use crate::process::Command;
 pub enum Target {
     /// As a child process.
     Stdio(Command),
+    /// As a process that runs by itself and listens at this Unix socket. It is not started again: once its connection is
+    /// lost, the server is down, for good and with the reason.
+    Unix(PathBuf),
     /// At a URL.
     Http(HttpTarget),
 }

@@ -1,349 +1,70 @@
 //! A server as a child process: one message per line on its stdin and stdout.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe::Sender;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Cause, Error, Object};
-use toolbus_protocol::Message;
-use toolbus_protocol::lines::{Lines, frame};
+use toolbus_model::{Cause, Error};
 
-use super::ear::Ear;
-use super::lock;
+use super::line_link::{CLOSE_WITHIN, LineLink};
 use super::news::News;
-use super::outgoing::{MAX_MESSAGE, Outgoing};
-use super::waiting::Waiting;
-use crate::process::{Child, Command, Ended, Streams, Tail, Unread};
-
-/// Messages waiting for a child that does not read. More callers wait in their own calls.
-const OUTBOX: usize = 64;
-
-/// Lines in a row that are no messages, after which a child is taken for broken. A tool that prints now and then is not.
-const MAX_GARBAGE: usize = 1_000;
-
-/// How long a child may take to end after its stdin closed, as the specification asks it to.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+use crate::process::{Child, Command, Ended, Streams, Tail};
 
 /// How long the last words of an ended child are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// A running server.
-#[derive(Debug)]
-pub(super) struct Process {
-    command: Arc<str>,
-    outbox: mpsc::Sender<Letter>,
-    /// Bytes written to the child's stdin.
-    written: AtomicU64,
-    waiting: Waiting,
-    news: Arc<News>,
-    garbage: Mutex<Garbage>,
-    stderr: Tail,
-    closing: CancellationToken,
-    ended: watch::Sender<Option<Cause>>,
-}
-
-/// A message on its way to the child, with its id where it is a request.
-#[derive(Debug)]
-struct Letter {
-    id: Option<u64>,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug, Default)]
-struct Garbage {
-    lines: usize,
-    in_a_row: usize,
-    last: String,
-}
-
-impl Process {
-    /// Starts a server.
-    pub(super) async fn start(
-        command: &Command,
-        news: &Arc<News>,
-        tasks: &TaskTracker,
-    ) -> Result<Arc<Self>, Error> {
-        let shown = command.shown();
-        let failed = |error: std::io::Error| {
-            let cause = Cause {
-                command: Some(Arc::clone(&shown)),
-                remedy: Some("check the command, its PATH and its working folder".to_owned()),
-                ..Cause::new(format!("the server could not be started: {error}"))
-            };
-            Error::Unavailable(cause.into())
-        };
-        let (child, streams) = command.start().await.map_err(failed)?;
-        let Streams {
-            stdin,
-            stdout,
-            stderr,
-            unread,
-        } = streams;
-        let (outbox, messages) = mpsc::channel(OUTBOX);
-        let process = Arc::new(Self {
-            command: shown,
-            outbox,
-            written: AtomicU64::new(0),
-            waiting: Waiting::default(),
-            news: Arc::clone(news),
-            garbage: Mutex::default(),
-            stderr: Tail::default(),
-            closing: CancellationToken::new(),
-            ended: watch::Sender::new(None),
-        });
-        let writer = Arc::clone(&process);
-        tasks.spawn(async move { writer.write_all(stdin, messages).await });
-        let words = tasks.spawn(listen(
-            stderr,
-            process.stderr.clone(),
-            Arc::clone(&process.command),
-        ));
-        let run = Arc::clone(&process);
-        tasks.spawn(async move {
-            let (what, ended) = run.read_all(child, stdout).await;
-            let _ = timeout(LAST_WORDS, words).await;
-            run.bury(what, &ended, &unread);
-        });
-        Ok(process)
-    }
-
-    /// Sends a request and waits for its answer.
-    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Object, Error> {
-        let ear = outgoing.ear.clone();
-        let mut wait = self.waiting.enter(outgoing.id, outgoing.ear);
-        // Whoever is in the table before the end is told of it; who comes later has to look.
-        if self.has_ended() {
-            return Err(Error::Unavailable(
-                self.cause("the server has ended").into(),
-            ));
-        }
-        self.post(Some(outgoing.id), outgoing.body).await?;
-        if let Some(ear @ Ear::Questions(_)) = &ear {
-            self.waiting
-                .hear_early(ear)
-                .into_iter()
-                .for_each(|reply| self.reply(reply));
-        }
-        wait.answer().await.unwrap_or_else(|| {
-            Err(Error::OutcomeUnknown(
-                self.cause("the server ended in mid-call").into(),
-            ))
-        })
-    }
-
-    /// From now on questions are kept for the first call.
-    pub(super) fn hold_questions(&self) {
-        self.waiting.hold_questions();
-    }
-
-    /// Sends a notification, or a response.
-    pub(super) async fn send(&self, body: Vec<u8>) -> Result<(), Error> {
-        self.post(None, body).await
-    }
-
-    async fn post(&self, id: Option<u64>, body: Vec<u8>) -> Result<(), Error> {
-        let gone = |_| Error::Unavailable(self.cause("the server has ended").into());
-        self.outbox
-            .send(Letter {
-                id,
-                bytes: frame(body),
-            })
-            .await
-            .map_err(gone)
-    }
-
-    async fn write_all(&self, mut stdin: Sender, mut letters: mpsc::Receiver<Letter>) {
-        while let Some(Some(letter)) = self.closing.run_until_cancelled(letters.recv()).await {
-            let mut rest = &letter.bytes[..];
-            let ends_at = self.written.load(Ordering::Relaxed) + rest.len() as u64;
-            if let Some(id) = letter.id {
-                self.waiting.written(id, ends_at);
-            }
-            while !rest.is_empty() {
-                // A child that has closed its stdin is noticed where it is read.
-                let Some(Ok(count)) = self.closing.run_until_cancelled(stdin.write(rest)).await
-                else {
-                    return;
-                };
-                self.written.fetch_add(count as u64, Ordering::Relaxed);
-                rest = &rest[count..];
-            }
-        }
-    }
-
-    /// Ends the server when dropped: whoever opens a connection may be gone before it is open.
-    pub(super) fn guard(&self) -> DropGuard {
-        self.closing.clone().drop_guard()
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.closing.is_cancelled() || self.ended.borrow().is_some()
-    }
-
-    /// Waits for the server's end.
-    pub(super) async fn ended(&self) -> Cause {
-        let mut ended = self.ended.subscribe();
-        let cause = ended
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|cause| cause.clone());
-        cause.unwrap_or_default()
-    }
-
-    /// Closes the server's stdin and waits for it to end; one that does not is ended.
-    pub(super) async fn close(&self) {
-        self.closing.cancel();
-        self.ended().await;
-    }
-
-    /// The server's state, for an error that says `what`.
-    pub(super) fn cause(&self, what: &str) -> Cause {
-        if let Some(cause) = &*self.ended.borrow() {
-            return cause.clone();
-        }
-        Cause {
-            what: what.to_owned(),
-            command: Some(Arc::clone(&self.command)),
-            status: Some(self.with_garbage("the process is still running")),
-            stderr: self.stderr.text(),
-            remedy: None,
-        }
-    }
-
-    fn with_garbage(&self, status: &str) -> String {
-        let garbage = lock(&self.garbage);
-        match garbage.lines {
-            0 => status.to_owned(),
-            n => format!(
-                "{status}, {n} lines on its stdout were no MCP messages, the last: {:?}",
-                garbage.last
-            ),
-        }
-    }
-
-    /// Reads until the child ends or has to be ended; says why, and how it ended.
-    async fn read_all(
-        &self,
-        mut child: Child,
-        mut stdout: impl AsyncRead + Unpin,
-    ) -> (String, Ended) {
-        let mut lines = Lines::new(MAX_MESSAGE);
-        let overdue = async {
-            self.closing.cancelled().await;
-            sleep(CLOSE_WITHIN).await;
-        };
-        tokio::pin!(overdue);
-        let what = loop {
-            lines.buffer().reserve(16 * 1024);
-            tokio::select! {
-                read = stdout.read_buf(lines.buffer()) => match read {
-                    Ok(0) | Err(_) => break None,
-                    Ok(_) => {}
-                },
-                () = &mut overdue => break Some("the server did not end when its stdin was closed".to_owned()),
-            }
-            if let Err(what) = self.take_lines(&mut lines) {
-                break Some(what);
-            }
-        };
-        if let Some(what) = what {
-            return (what, child.end().await);
-        }
-        match timeout(CLOSE_WITHIN, child.ended()).await {
-            Ok(ended) => ("the server process ended".to_owned(), ended),
-            Err(_) => (
-                "the server closed its stdout and was ended for it".to_owned(),
-                child.end().await,
-            ),
-        }
-    }
-
-    fn take_lines(&self, lines: &mut Lines) -> Result<(), String> {
-        loop {
-            match lines.next_line() {
-                Ok(Some(line)) => self.take(&line)?,
-                Ok(None) => return Ok(()),
-                Err(_) => {
-                    return Err(format!(
-                        "the server wrote a line of more than {MAX_MESSAGE} bytes"
-                    ));
-                }
-            }
-        }
-    }
-
-    fn take(&self, line: &Bytes) -> Result<(), String> {
-        match Message::parse(line) {
-            Ok(message) => {
-                lock(&self.garbage).in_a_row = 0;
-                match message {
-                    Message::Reply(reply) => self.waiting.answered(reply),
-                    Message::Call(said) => {
-                        if let Some(reply) = self.waiting.told(&said, None, &self.news) {
-                            self.reply(reply);
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Err(_) => self.note_garbage(line),
-        }
-    }
-
-    fn note_garbage(&self, line: &Bytes) -> Result<(), String> {
-        let mut garbage = lock(&self.garbage);
-        garbage.lines += 1;
-        garbage.in_a_row += 1;
-        garbage.last = String::from_utf8_lossy(line).chars().take(120).collect();
-        tracing::debug!(
-            command = &*self.command,
-            line = garbage.last,
-            "a line on stdout is no MCP message"
-        );
-        if garbage.in_a_row < MAX_GARBAGE {
-            return Ok(());
-        }
-        Err(format!(
-            "the server wrote {MAX_GARBAGE} lines in a row that are no MCP messages"
-        ))
-    }
-
-    fn reply(&self, reply: Vec<u8>) {
-        // A full outbox belongs to a child that does not read; it will miss this answer too.
-        let _ = self.outbox.try_send(Letter {
-            id: None,
-            bytes: frame(reply),
-        });
-    }
-
-    /// Everyone who waits learns what happened. A request of which the child has not read all cannot have run.
-    fn bury(&self, what: String, ended: &Ended, unread: &Unread) {
+/// Starts a server.
+pub(super) async fn start(
+    command: &Command,
+    news: &Arc<News>,
+    tasks: &TaskTracker,
+) -> Result<Arc<LineLink>, Error> {
+    let shown = command.shown();
+    let failed = |error: std::io::Error| {
         let cause = Cause {
-            what,
-            command: Some(Arc::clone(&self.command)),
-            status: Some(self.with_garbage(&ended.to_string())),
-            stderr: self.stderr.text(),
-            remedy: None,
+            command: Some(Arc::clone(&shown)),
+            remedy: Some("check the command, its PATH and its working folder".to_owned()),
+            ..Cause::new(format!("the server could not be started: {error}"))
         };
-        tracing::info!(%cause, "a server process is gone");
-        self.closing.cancel();
-        self.ended.send_replace(Some(cause.clone()));
-        let read = self
-            .written
-            .load(Ordering::Relaxed)
-            .saturating_sub(unread.bytes());
-        self.waiting.fail(|ends_at| match ends_at {
-            Some(ends_at) if ends_at <= read => Error::OutcomeUnknown(cause.clone().into()),
-            _ => Error::Unavailable(cause.clone().into()),
-        });
+        Error::Unavailable(cause.into())
+    };
+    let (child, streams) = command.start().await.map_err(failed)?;
+    let Streams {
+        stdin,
+        stdout,
+        stderr,
+        unread,
+    } = streams;
+    let (link, letters) = LineLink::new(shown, "the process is still running", news);
+    let writer = Arc::clone(&link);
+    tasks.spawn(async move { writer.write_all(stdin, letters).await });
+    let words = tasks.spawn(listen(stderr, link.stderr.clone(), link.address()));
+    let run = Arc::clone(&link);
+    tasks.spawn(async move {
+        let (what, ended) = read_all(&run, child, stdout).await;
+        let _ = timeout(LAST_WORDS, words).await;
+        run.bury(what, &ended.to_string(), unread.bytes());
+    });
+    Ok(link)
+}
+
+/// Reads until the child ends or has to be ended; says why, and how it ended.
+async fn read_all(
+    link: &LineLink,
+    mut child: Child,
+    stdout: impl AsyncRead + Unpin,
+) -> (String, Ended) {
+    if let Some(what) = link.read_all(stdout).await {
+        return (what, child.end().await);
+    }
+    match timeout(CLOSE_WITHIN, child.ended()).await {
+        Ok(ended) => ("the server process ended".to_owned(), ended),
+        Err(_) => (
+            "the server closed its stdout and was ended for it".to_owned(),
+            child.end().await,
+        ),
     }
 }
 

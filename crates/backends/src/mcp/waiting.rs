@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use toolbus_model::{Error, Object};
 use toolbus_protocol::{Envelope, Reply, meta};
 
-use super::ear::{Ear, refusal};
+use super::ear::{Ear, REQUEST, refusal};
 use super::lock;
 use super::news::News;
 
@@ -90,12 +90,13 @@ impl Waiting {
         }
     }
 
-    /// Who is to hear this. Progress and notices of a subscription name their request; with several calls under way
+    /// Who is to hear this. Progress and notices of a subscription name their request, as do log lines of our SDK; with several calls under way
     /// anything else could reach the wrong caller.
     fn ear(&self, said: &Envelope) -> Option<Ear> {
         let table = lock(&self.table);
         let named = match said.method.as_str() {
             "notifications/progress" => said.params.raw(meta::PROGRESS),
+            "notifications/message" if said.meta.get(REQUEST).is_some() => said.meta.raw(REQUEST),
             _ => said.meta.raw(meta::SUBSCRIPTION),
         };
         if let Some(id) = named {

@@ -64,8 +64,8 @@ impl McpServer {
                 Err(error) => self.cannot_mirror(&error),
             }
         }
-        let is_child = matches!(base.link, Link::Stdio(_));
-        if is_child && per_caller {
+        let is_line = matches!(base.link, Link::Stdio(_) | Link::Unix(_));
+        if is_line && per_caller {
             let key = Key {
                 era: Era::Modern,
                 capabilities: Object::empty().to_raw(),
@@ -130,7 +130,7 @@ impl McpServer {
         let places = by_turns.then_some(match base.link {
             _ if per_caller => 1,
             Link::Http(_) => POOL_AT_URLS,
-            Link::Stdio(_) | Link::OldSse(_) => POOL,
+            Link::Stdio(_) | Link::Unix(_) | Link::OldSse(_) => POOL,
         });
         self.own(base, key, places, abilities, call).await
     }
@@ -169,7 +169,7 @@ impl McpServer {
         let opening = Box::pin(timeout(FURTHER_WITHIN, further.open(&self.means)));
         let opened = match &self.target {
             Target::Stdio(_) => self.starts.run(opening).await,
-            Target::Http(_) => opening.await,
+            Target::Unix(_) | Target::Http(_) => opening.await,
         };
         let late =
             |_| Error::Unavailable(base.link.cause("no further session opened in time").into());

@@ -32,7 +32,7 @@ struct Work {
 impl Works {
     /// Notes what an outcome tells of a task.
     pub(super) fn note(&self, request: &Request, outcome: &Outcome, connection: &Arc<Connection>) {
-        if !matches!(connection.link, Link::Stdio(_)) {
+        if !matches!(connection.link, Link::Stdio(_) | Link::Unix(_)) {
             return;
         }
         match outcome {

@@ -2,5 +2,7 @@
 
 pub mod answers;
 pub mod counts;
+pub mod load;
 pub mod parts;
+pub mod raw;
 pub mod serve;

@@ -1,0 +1,158 @@
+//! The table of a run, and the page that shows it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::plan::Kind;
+use super::verdict::Verdict;
+use crate::say::say;
+
+const BEGIN: &str = "<!-- measured: written by cargo xtask chaos -->";
+const END: &str = "<!-- end of what was measured -->";
+
+/// One run.
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) profile: &'static str,
+    pub(super) seconds: f64,
+    pub(super) callers: usize,
+    pub(super) gateways: usize,
+    pub(super) workers: usize,
+    pub(super) faults: Vec<Kind>,
+    pub(super) verdict: Verdict,
+}
+
+impl Run {
+    /// How often a kind of fault came.
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        self.faults.iter().filter(|known| **known == kind).count()
+    }
+
+    /// The table, in Markdown.
+    pub(super) fn table(&self) -> Result<String> {
+        let mut table = String::new();
+        writeln!(
+            table,
+            "Seed {}, {} build: {} gateways, {} workers, {} callers, {:.0} s.\n",
+            self.seed, self.profile, self.gateways, self.workers, self.callers, self.seconds
+        )?;
+        writeln!(table, "| fault | times |\n|---|---|")?;
+        for kind in Kind::ALL {
+            writeln!(table, "| {} | {} |", kind.name(), self.count(kind))?;
+        }
+        writeln!(table, "\n| what was seen | count |\n|---|---|")?;
+        for (what, count) in self.seen() {
+            writeln!(table, "| {what} | {count} |")?;
+        }
+        writeln!(table, "\n| calls | count | must be |\n|---|---|---|")?;
+        for (what, rule) in self.verdict.rules() {
+            writeln!(table, "| {what} | {} | 0 |", rule.broken)?;
+        }
+        Ok(table)
+    }
+
+    fn seen(&self) -> Vec<(String, String)> {
+        let seen = &self.verdict.seen;
+        let mut rows = vec![
+            ("calls".to_owned(), seen.calls.to_string()),
+            (
+                "of the tool in claim mode".to_owned(),
+                seen.once.to_string(),
+            ),
+            (
+                "of the tool in direct mode".to_owned(),
+                seen.again.to_string(),
+            ),
+            ("answered with their result".to_owned(), seen.ok.to_string()),
+        ];
+        for (code, count) in &seen.errors {
+            rows.push((
+                format!("answered with the error {code}, {}", meaning(*code)),
+                count.to_string(),
+            ));
+        }
+        rows.extend([
+            (
+                "told \"outcome unknown\", and had run".to_owned(),
+                seen.unknown_ran.to_string(),
+            ),
+            (
+                "told \"outcome unknown\", and had not run".to_owned(),
+                seen.unknown_did_not.to_string(),
+            ),
+            ("executions".to_owned(), seen.executions.to_string()),
+            (
+                "ran more than once in direct mode, as is allowed there".to_owned(),
+                seen.repeated.to_string(),
+            ),
+            (
+                "made while a worker drained and nothing else was wrong".to_owned(),
+                seen.during_drains.to_string(),
+            ),
+            (
+                "longest call, in seconds".to_owned(),
+                format!("{:.1}", seen.longest),
+            ),
+        ]);
+        rows
+    }
+
+    /// Shows the table, and the first of everything that must not be.
+    pub(super) fn print(&self) -> Result<()> {
+        say(self.table()?);
+        for (what, rule) in self.verdict.rules() {
+            for example in &rule.examples {
+                say(format_args!("{what}: {example}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the table into the page.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let page =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let page = replace_between(&page, &self.table()?).with_context(|| {
+            format!(
+                "{} has lost its two marks, {BEGIN} and {END}",
+                path.display()
+            )
+        })?;
+        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        say(format_args!("wrote {}", path.display()));
+        Ok(())
+    }
+}
+
+fn meaning(code: i64) -> &'static str {
+    match code {
+        -31001 => "nobody serves it, nothing was run",
+        -31002 => "its time was over",
+        -31003 => "the outcome is unknown",
+        -31004 => "no room, nothing was run",
+        -31006 => "what it goes on with is lost",
+        _ => "as in docs/errors.md",
+    }
+}
+
+fn replace_between(page: &str, inner: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n\n{inner}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEGIN, END, replace_between};
+
+    #[test]
+    fn only_what_is_between_the_marks_is_written_anew() {
+        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let written = replace_between(&page, "new").unwrap();
+        assert_eq!(written, format!("a\n{BEGIN}\n\nnew\n{END}\nb\n"));
+        assert_eq!(replace_between("a", "new"), None);
+    }
+}
