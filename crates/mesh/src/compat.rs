@@ -20,7 +20,7 @@ use crate::subject;
 
 pub use discovery::{DISCOVER_EVERY, GATHER};
 pub use foreign::{Foreign, Settings};
-pub use receipts::Receipts;
+pub use receipts::{Receipts, WhenFull};
 pub use register::{Clearance, Entry, Standing};
 
 /// How long a plain worker is waited for, where nothing else is configured.

@@ -4,9 +4,9 @@
 //! says is in [`subject`] and [`frame`]; [`bus`] is what carries it.
 
 pub mod bus;
-pub mod compat;
 pub mod caller;
 mod catalog;
+pub mod compat;
 pub mod fault;
 pub mod frame;
 pub mod registry;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,10 +38,24 @@ const RETRY: Duration = Duration::from_secs(5);
 /// By this the stream knows a receipt that it has already.
 const ID: &str = "Nats-Msg-Id";
 
+/// What happens when the file is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Calls are refused: a stream is to have every receipt.
+    Refuse,
+    /// The older half is dropped: nobody waits for them.
+    DropOldest,
+}
+
+/// The stream on which receipts go, and under which subjects.
+pub(super) type Stream = Option<(Arc<dyn Bus>, Published)>;
+
 /// Takes receipts.
 #[derive(Debug)]
 pub struct Receipts {
     queue: mpsc::Sender<Receipt>,
+    pub(super) stream: watch::Sender<Stream>,
+    when_full: WhenFull,
     /// Bytes in the file.
     spooled: Arc<AtomicU64>,
     tasks: TaskTracker,
@@ -50,42 +64,52 @@ pub struct Receipts {
 
 /// Where they go.
 struct Sender {
-    stream: Option<(Arc<dyn Bus>, Published)>,
+    stream: watch::Receiver<Stream>,
+    when_full: WhenFull,
     spool: Option<Spool>,
     spooled: Arc<AtomicU64>,
 }
 
 impl Receipts {
-    /// Receipts go to the stream under the published subjects, or to a file in `folder`. Must be called within a runtime.
-    pub fn open(
-        stream: Option<(Arc<dyn Bus>, Published)>,
-        folder: Option<&Path>,
-    ) -> Result<Arc<Self>, String> {
+    /// Receipts go to a file in `folder`, until [`Receipts::connect`]. Must be called within a runtime.
+    pub fn open(folder: Option<&Path>, when_full: WhenFull) -> Result<Arc<Self>, String> {
         let spool = folder.map(Spool::open).transpose();
         let spool = spool.map_err(|error| format!("receipts cannot be kept: {error}"))?;
         let spooled = Arc::new(AtomicU64::new(spool.as_ref().map_or(0, Spool::size)));
         let (queue, waiting) = mpsc::channel(WAITING);
-        let receipts = Arc::new(Self {
-            queue,
+        let stream = watch::Sender::new(None);
+        let sender = Sender {
+            stream: stream.subscribe(),
+            when_full,
+            spool,
             spooled: Arc::clone(&spooled),
+        };
+        let receipts = Arc::new(Self {
+            stream,
+            queue,
+            when_full,
+            spooled,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
-        let sender = Sender {
-            stream,
-            spool,
-            spooled,
-        };
         receipts
             .tasks
             .spawn(sender.run(waiting, receipts.closing.clone()));
         Ok(receipts)
     }
 
+    /// Receipts go to the stream of this bus from now on, those that were kept first.
+    pub fn connect(&self, bus: Arc<dyn Bus>, published: Published) {
+        if bus.is_lasting() {
+            self.stream.send_replace(Some((bus, published)));
+        }
+    }
+
     /// There is room for the receipt of one more call.
     pub fn room(&self) -> Result<(), Error> {
         let is_full = self.queue.capacity() <= WAITING - FULL
-            || self.spooled.load(Ordering::Relaxed) >= spool::LARGEST;
+            || self.when_full == WhenFull::Refuse
+                && self.spooled.load(Ordering::Relaxed) >= spool::LARGEST;
         if !is_full {
             return Ok(());
         }
@@ -134,7 +158,7 @@ impl Sender {
     }
 
     fn has_spooled(&self) -> bool {
-        self.stream.is_some() && self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
+        self.stream.borrow().is_some() && self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
     }
 
     /// Sends receipts, and keeps those that cannot be sent.
@@ -151,6 +175,11 @@ impl Sender {
         }
         match &mut self.spool {
             Some(spool) => {
+                if self.when_full == WhenFull::DropOldest
+                    && let Err(error) = spool.make_room().await
+                {
+                    tracing::error!(%error, "older receipts cannot be dropped");
+                }
                 if let Err(error) = spool.append(rest).await {
                     tracing::error!(%error, lost = rest.len(), "receipts cannot be kept");
                 }
@@ -184,7 +213,7 @@ impl Sender {
 
     /// Sends receipts in their order; how many the stream has.
     async fn send(&self, receipts: &[Receipt]) -> usize {
-        let Some((bus, published)) = &self.stream else {
+        let Some((bus, published)) = self.stream.borrow().clone() else {
             return 0;
         };
         for (sent, receipt) in receipts.iter().enumerate() {

@@ -56,6 +56,20 @@ impl Spool {
         self.size
     }
 
+    /// Drops the older half where it is full.
+    pub(super) async fn make_room(&mut self) -> io::Result<()> {
+        if self.size < LARGEST {
+            return Ok(());
+        }
+        let all = self.read().await?;
+        let (older, newer) = all.split_at(all.len() / 2);
+        tracing::warn!(
+            dropped = older.len(),
+            "the oldest receipts are dropped: no stream took them"
+        );
+        self.keep(newer).await
+    }
+
     /// Adds receipts.
     pub(super) async fn append(&mut self, receipts: &[Receipt]) -> io::Result<()> {
         let lines = lines(receipts);

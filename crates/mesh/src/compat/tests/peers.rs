@@ -52,7 +52,10 @@ async fn a_peer_is_called_under_the_agreement_and_its_receipt_is_written() {
         );
         sum(&body)
     });
-    let receipts = Receipts::open(Some((hub.connect(), published())), None).expect("opened");
+    let receipts = Receipts::open(None, WhenFull::Refuse).expect("opened");
+    receipts
+        .stream
+        .send_replace(Some((hub.connect(), published())));
     let peer = Peer::open(hub.connect(), settings(), Some(Arc::clone(&receipts)));
     tokio::time::sleep(Duration::from_millis(10)).await;
     let alias = "acme-solver-add-v1";
