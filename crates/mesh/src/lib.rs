@@ -10,3 +10,4 @@ pub mod fault;
 pub mod frame;
 pub mod registry;
 pub mod subject;
+pub mod worker;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::{Backend, ServerName};
 use uuid::Uuid;
 
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, Objects};
+use crate::registry::bucket;
 use crate::subject::Subjects;
 
 mod assertion;
@@ -38,7 +38,7 @@ mod terminal;
 mod work;
 
 pub use assertion::CallerKey;
-pub use compat::{Compat, urn_of};
+pub use compat::Compat;
 
 use calls::Calls;
 use offered::{Offered, Shelf};
@@ -121,7 +121,6 @@ struct Shared {
     /// What the worker's own tasks end with.
     ending: CancellationToken,
     tasks: TaskTracker,
-    started: Instant,
     started_at: std::time::SystemTime,
 }
 
@@ -195,12 +194,7 @@ impl Worker {
 }
 
 impl Shared {
-    fn new(
-        bus: Arc<dyn Bus>,
-        subjects: Subjects,
-        servers: Vec<Given>,
-        settings: Settings,
-    ) -> Self {
+    fn new(bus: Arc<dyn Bus>, subjects: Subjects, servers: Vec<Given>, settings: Settings) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let served = |(name, backend, options)| {
             let counters = service::Counters::default();
@@ -229,7 +223,6 @@ impl Shared {
             closed: CancellationToken::new(),
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            started: Instant::now(),
             started_at: std::time::SystemTime::now(),
         }
     }
@@ -246,6 +239,12 @@ impl Shared {
 
     fn offered(&self) -> Arc<Offered> {
         self.shelf.get()
+    }
+
+    /// Where large things are.
+    async fn objects(&self) -> Result<Arc<dyn Objects>, BusError> {
+        let name = self.subjects.bucket(bucket::OBJECTS);
+        self.bus.objects(&name).await
     }
 }
 

@@ -277,6 +277,3 @@ impl State {
         self.phase = Phase::Ended;
     }
 }
-
-#[cfg(test)]
-mod tests;
