@@ -1,6 +1,7 @@
 //! The gateway's side of the call protocol, row by row, against workers that speak raw frames.
 
 #[path = "caller/scripted.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
 mod scripted;
 
 use std::time::Duration;
@@ -23,10 +24,19 @@ async fn a_tool_that_may_run_twice_is_asked_for_directly() {
     assert_eq!(asked.subject, "toolbus.v1.inst._.w1.math=2Eadd");
     assert_eq!((asked.ask.start, asked.ask.attempt), (Start::Direct, 1));
     assert_eq!(asked.ask.call, running.call.id);
-    assert_eq!((asked.ask.method.as_str(), asked.ask.name.as_deref()), ("tools/call", Some("add")));
+    assert_eq!(
+        (asked.ask.method.as_str(), asked.ask.name.as_deref()),
+        ("tools/call", Some("add"))
+    );
     assert_eq!(asked.ask.digest.as_ref().map(String::len), Some(16));
     assert_eq!(asked.body["params"]["arguments"]["a"], 1);
-    assert!(asked.ask.caller.as_deref().is_some_and(|jwt| jwt.ends_with('.')));
+    assert!(
+        asked
+            .ask
+            .caller
+            .as_deref()
+            .is_some_and(|jwt| jwt.ends_with('.'))
+    );
     worker.end(&asked, "2");
     assert_eq!(text(&running.outcome().await), "2");
     assert!(worker.is_left_alone().await);
@@ -43,7 +53,10 @@ async fn other_tools_wait_for_the_word_which_is_given_once() {
     worker.say(&asked, Frame::Claim);
     worker.say(&asked, Frame::Claim);
     let told = worker.told().await;
-    assert_eq!((told.control, told.call, told.attempt), (Control::Go, asked.ask.call, 1));
+    assert_eq!(
+        (told.control, told.call, told.attempt),
+        (Control::Go, asked.ask.call, 1)
+    );
     assert!(worker.is_left_alone().await);
     worker.end(&asked, "paid");
     assert_eq!(text(&running.outcome().await), "paid");
@@ -90,7 +103,12 @@ async fn nobody_ever_gives_a_sign_and_the_tool_was_not_started() {
     }
     let error = running.outcome().await.expect_err("nobody");
     assert!(matches!(&error, Error::Unavailable(_)), "{error}");
-    assert!(error.to_string().contains("math.pay was not started: workers were asked 4 times"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("math.pay was not started: workers were asked 4 times"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +130,10 @@ async fn who_is_busy_is_passed_over_at_once_and_all_busy_has_a_reason() {
     let Err(Error::Busy { what, retry_after }) = running.outcome().await else {
         panic!("not busy");
     };
-    assert!(what.contains("8 calls run") && what.contains("no worker takes it"), "{what}");
+    assert!(
+        what.contains("8 calls run") && what.contains("no worker takes it"),
+        "{what}"
+    );
     assert_eq!(retry_after, Duration::from_millis(7));
     assert!(begun.elapsed() < Duration::from_millis(100));
 }
@@ -141,18 +162,31 @@ async fn without_anybody_it_is_said_within_half_a_second() {
     let server = gateway.server("math", 1).await;
     drop(worker);
     let begun = Instant::now();
-    let error = Running::begin(&server, request("add")).outcome().await.expect_err("nobody");
+    let error = Running::begin(&server, request("add"))
+        .outcome()
+        .await
+        .expect_err("nobody");
     let (text, took) = (error.to_string(), begun.elapsed());
     assert!(matches!(error, Error::Unavailable(_)), "{text}");
-    assert!(text.contains("nobody serves this tool (math.add): its last worker was w1"), "{text}");
-    assert!((Duration::from_millis(250)..Duration::from_millis(500)).contains(&took), "{took:?}");
+    assert!(
+        text.contains("nobody serves this tool (math.add): its last worker was w1"),
+        "{text}"
+    );
+    assert!(
+        (Duration::from_millis(250)..Duration::from_millis(500)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_gone_is_passed_over_at_once() {
     let hub = Hub::new();
     let offers = Offers::of(&[tool("add", true)]);
-    let gone: Vec<_> = [Worker::start(&hub, "a", &offers).await, Worker::start(&hub, "b", &offers).await].into();
+    let gone: Vec<_> = [
+        Worker::start(&hub, "a", &offers).await,
+        Worker::start(&hub, "b", &offers).await,
+    ]
+    .into();
     let mut there = Worker::start(&hub, "c", &offers).await;
     let gateway = Gateway::open(&hub).await;
     let server = gateway.server("math", 3).await;
@@ -201,7 +235,10 @@ async fn a_worker_that_falls_silent_leaves_an_unknown_outcome() {
     let error = running.outcome().await.expect_err("unknown");
     assert!(begun.elapsed() <= KEEP_ALIVE * 3 + Duration::from_millis(100));
     assert!(matches!(error, Error::OutcomeUnknown(_)), "{error}");
-    assert!(error.to_string().contains(&call) && error.to_string().contains("worker w1"), "{error}");
+    assert!(
+        error.to_string().contains(&call) && error.to_string().contains("worker w1"),
+        "{error}"
+    );
     assert_eq!(worker.told().await.control, Control::Cancel);
     assert!(worker.is_left_alone().await, "it was asked again");
 }
@@ -267,9 +304,15 @@ async fn without_a_connection_calls_wait_and_new_ones_fail_at_once() {
     gateway.bus.cut("the cable was pulled");
     sleep(Duration::from_secs(60)).await;
     let begun = Instant::now();
-    let error = Running::begin(&server, request("pay")).outcome().await.expect_err("no connection");
+    let error = Running::begin(&server, request("pay"))
+        .outcome()
+        .await
+        .expect_err("no connection");
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
-    assert!(error.to_string().contains("the cable was pulled"), "{error}");
+    assert!(
+        error.to_string().contains("the cable was pulled"),
+        "{error}"
+    );
     assert_eq!(begun.elapsed(), Duration::ZERO);
     gateway.bus.restore();
     // Right after it nobody has missed anything yet.
@@ -293,7 +336,10 @@ async fn a_go_that_cannot_be_sent_means_that_nothing_ran() {
     let error = running.outcome().await.expect_err("not started");
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     gateway.bus.restore();
-    assert!(worker.is_left_alone().await, "nothing that was given up is sent later");
+    assert!(
+        worker.is_left_alone().await,
+        "nothing that was given up is sent later"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,12 +380,17 @@ async fn notices_reach_the_caller_and_the_deadline_the_worker() {
     let notice = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":0.5}}"#;
     worker.say_with(&asked, Frame::Msg, |reply| reply.body = notice.into());
     let event = running.end.events.recv().await.expect("a notice");
-    assert_eq!((event.kind, event.params.get("progress")), (EventKind::Progress, Some(&b"0.5"[..])));
+    assert_eq!(
+        (event.kind, event.params.get("progress")),
+        (EventKind::Progress, Some(&b"0.5"[..]))
+    );
     worker.end(&asked, "done");
     assert_eq!(text(&running.outcome().await), "done");
     let running = Running::begin(&server, request("add"));
     assert_eq!(worker.asked().await.ask.deadline, None);
-    running.call.ends_by(running.call.started + Duration::from_secs(9));
+    running
+        .call
+        .ends_by(running.call.started + Duration::from_secs(9));
     // It is not answered, so that it is asked for again, with what is left by then.
     let again = worker.asked().await;
     assert_eq!(again.ask.deadline, Some(Duration::from_secs(9) - START));
@@ -362,7 +413,8 @@ async fn a_question_of_a_worker_is_answered_at_that_worker() {
     };
     holder.say(&asked, Frame::Claim);
     assert_eq!(holder.told().await.control, Control::Go);
-    let question = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"own"}}"#;
+    let question =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"own"}}"#;
     holder.say_with(&asked, Frame::End, |reply| {
         reply.body = question.into();
         reply.holds = true;
@@ -371,7 +423,10 @@ async fn a_question_of_a_worker_is_answered_at_that_worker() {
         panic!("no question");
     };
     let state = question.raw("requestState").expect("a state");
-    assert_eq!(state.as_str().as_deref(), Some(&*format!("{}:own", holder.id)));
+    assert_eq!(
+        state.as_str().as_deref(),
+        Some(&*format!("{}:own", holder.id))
+    );
     for _ in 0..5 {
         let mut retry = request("pay");
         let edit = toolbus_model::json::Edit::Put(state.bytes());
@@ -389,7 +444,16 @@ async fn a_question_of_a_worker_is_answered_at_that_worker() {
     let mut retry = request("pay");
     let edit = toolbus_model::json::Edit::Put(state.bytes());
     retry.params = retry.params.edited(&[("requestState", edit)]);
-    let error = Running::begin(&server, retry).outcome().await.expect_err("lost");
-    assert!(matches!(&error, Error::StateLost(why) if why.contains(&holder.id)), "{error}");
-    assert!(other.is_left_alone().await, "another worker was asked silently");
+    let error = Running::begin(&server, retry)
+        .outcome()
+        .await
+        .expect_err("lost");
+    assert!(
+        matches!(&error, Error::StateLost(why) if why.contains(&holder.id)),
+        "{error}"
+    );
+    assert!(
+        other.is_left_alone().await,
+        "another worker was asked silently"
+    );
 }
