@@ -49,7 +49,7 @@ impl Echo {
         Self { offer, delay }
     }
 
-    async fn answer(&self, request: &Request) -> Result<Outcome, Error> {
+    async fn answer(&self, request: &Request, call: &Call) -> Result<Outcome, Error> {
         if request.method != Method::ToolsCall {
             return Err(Error::MethodNotFound(request.method.as_str().to_owned()));
         }
@@ -57,8 +57,12 @@ impl Echo {
         let message = arguments.as_ref().and_then(|all| all.get("message"));
         let message = message.filter(|message| message.starts_with(b"\""));
         let message = message.ok_or_else(|| Error::InvalidParams("message is missing".into()))?;
-        if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
+        if !self.delay.is_zero()
+            && tokio::time::timeout(self.delay, call.cancelled())
+                .await
+                .is_ok()
+        {
+            return Err(Error::Cancelled);
         }
         let mut text = Vec::with_capacity(message.len() + 64);
         text.extend_from_slice(br#"{"resultType":"complete","content":[{"type":"text","text":"#);
@@ -93,9 +97,9 @@ impl Backend for Echo {
     fn serve<'a>(
         &'a self,
         request: Request,
-        _call: &'a Call,
+        call: &'a Call,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
-        Box::pin(async move { self.answer(&request).await })
+        Box::pin(async move { self.answer(&request, call).await })
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolbus_mesh::bus::Bus;
 use toolbus_mesh::bus::nats::{NatsBus, Settings as Reached};
@@ -118,8 +119,8 @@ async fn find(mesh: &Mesh, ask: &Ask) -> Result<Arc<dyn Backend>, Failure> {
     Ok(remote)
 }
 
-async fn call(backend: Arc<dyn Backend>, request: Request) -> Result<(), Failure> {
-    let seed = CallSeed {
+fn seed() -> CallSeed {
+    CallSeed {
         caller: Caller::local(),
         revision: Revision::V2026_07_28,
         door: "bench",
@@ -128,13 +129,83 @@ async fn call(backend: Arc<dyn Backend>, request: Request) -> Result<(), Failure
         log_level: None,
         progress_token: None,
         trace: Trace::default(),
-    };
-    let (call, _end) = Call::begin(seed, CancellationToken::new());
+    }
+}
+
+async fn call(backend: Arc<dyn Backend>, request: Request) -> Result<(), Failure> {
+    let (call, _end) = Call::begin(seed(), CancellationToken::new());
     let outcome = backend.serve(request, &call).await;
     match outcome {
         Ok(outcome) if outcome.object().get("content").is_some() => Ok(()),
         Ok(outcome) => Err(format!("another result: {outcome:?}").into()),
         Err(error) => Err(format!("{error:?}").into()),
+    }
+}
+
+/// Calls at once that are given up.
+const GIVEN_UP: usize = 64;
+
+/// Makes calls that nobody waits for: every second one is cancelled after a moment, and every second one has no more time
+/// then. After each tenth of them a line is printed.
+pub async fn leak(url: &str, server: &str, calls: usize) -> Result<(), Failure> {
+    let mesh = Mesh::open(connect(url).await?, subjects()?, Settings::default()).await?;
+    let ask = Ask {
+        server: server.to_owned(),
+        tool: String::new(),
+        size: 0,
+        queue: false,
+        workers: 1,
+    };
+    let backend = find(&mesh, &ask).await?;
+    let requests = [request("echo", 200)?, request("echo_once", 200)?];
+    for tenth in 1..=10 {
+        let mut callers = JoinSet::new();
+        for caller in 0..GIVEN_UP {
+            let (backend, requests) = (Arc::clone(&backend), requests.clone());
+            let count = calls / 10 / GIVEN_UP;
+            callers.spawn(async move {
+                for number in 0..count {
+                    let which = number + caller;
+                    let request = requests[which % 2].clone();
+                    give_up(&*backend, request, which / 2).await?;
+                }
+                Ok::<_, Failure>(())
+            });
+        }
+        while let Some(ended) = callers.join_next().await {
+            ended??;
+        }
+        say(&format!("{tenth}"));
+    }
+    // Whoever reads the last line looks at this process then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(())
+}
+
+async fn give_up(backend: &dyn Backend, request: Request, number: usize) -> Result<(), Failure> {
+    let cancel = CancellationToken::new();
+    let (call, _end) = Call::begin(seed(), cancel.clone());
+    let moment = Duration::from_millis((number % 4) as u64);
+    if number % 2 == 0 {
+        call.ends_by(tokio::time::Instant::now() + moment);
+    }
+    let giving_up = async {
+        tokio::time::sleep(moment).await;
+        cancel.cancel();
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = backend.serve(request, &call) => outcome,
+        () = giving_up => return Ok(()),
+    };
+    match outcome {
+        Err(
+            toolbus_model::Error::Cancelled
+            | toolbus_model::Error::DeadlineExceeded(_)
+            | toolbus_model::Error::Unavailable(_)
+            | toolbus_model::Error::OutcomeUnknown(_),
+        ) => Ok(()),
+        other => Err(format!("a call that was given up ended with {other:?}").into()),
     }
 }
 

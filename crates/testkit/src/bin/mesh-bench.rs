@@ -2,7 +2,7 @@
 //!
 //! `mesh-bench raw-echo URL SUBJECT`, `raw-load URL SUBJECT CALLERS SECONDS PAYLOAD-FILE`,
 //! `worker URL SERVER DELAY-MS`, `load URL SERVER TOOL CALLERS SECONDS SIZE load|queue WORKERS`,
-//! `crowd URL WORKERS SERVERS TOOLS`. Those that serve do so until they are ended.
+//! `crowd URL WORKERS SERVERS TOOLS`, `leak URL SERVER CALLS`. Those that serve do so until they are ended.
 
 use std::io::Write as _;
 use std::str::FromStr;
@@ -47,6 +47,10 @@ async fn main() -> Result<(), Failure> {
             let url = next(&mut words)?;
             let (workers, servers) = (number(&mut words)?, number(&mut words)?);
             mesh::crowd(url, workers, servers, number(&mut words)?).await
+        }
+        "leak" => {
+            let (url, server) = (next(&mut words)?, next(&mut words)?);
+            mesh::leak(url, server, number(&mut words)?).await
         }
         other => Err(format!("no part is called {other:?}").into()),
     }
