@@ -13,6 +13,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
     config: Option<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// JetStream, in the server's folder.
@@ -43,13 +44,27 @@ impl Server {
 
     /// With a configuration. `{folder}` in it is a folder that ends with the server.
     pub(crate) async fn start(config: &str) -> Option<Self> {
+        Self::start_with(config, &[]).await
+    }
+
+    /// With a configuration, and variables for it.
+    pub(crate) async fn start_with(config: &str, variables: &[(&str, &str)]) -> Option<Self> {
         let binary = binary()?;
         let folder = tempfile::tempdir().expect("a folder");
         let config = config.replace("{folder}", &folder.path().display().to_string());
-        Some(Self::run(&binary, folder, -1, config).await)
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Some(Self::run(&binary, folder, -1, config, variables.collect()).await)
     }
 
-    async fn run(binary: &Path, folder: TempDir, port: i32, config: String) -> Self {
+    async fn run(
+        binary: &Path,
+        folder: TempDir,
+        port: i32,
+        config: String,
+        variables: Vec<(String, String)>,
+    ) -> Self {
         let place = folder.path().display();
         let text = format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{place}\"\n{config}\n");
         let path = folder.path().join("nats.conf");
@@ -62,6 +77,7 @@ impl Server {
         let child = Command::new(binary)
             .arg("-c")
             .arg(&path)
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -72,6 +88,7 @@ impl Server {
             child,
             port: 0,
             config: Some(config),
+            variables,
         };
         server.port = server.read_port().await;
         server
@@ -93,6 +110,17 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Where it takes leaf nodes.
+    pub(crate) fn leaf_address(&self) -> String {
+        let file = self.path(&format!("nats-server_{}.ports", self.child.id()));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let ports: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let url = ports["leafnodes"][0]
+            .as_str()
+            .expect("a port for leaf nodes");
+        url.rsplit("//").next().expect("an address").to_owned()
     }
 
     /// What it wrote to its log.
@@ -140,7 +168,8 @@ impl Server {
         let binary = binary().expect("it was there");
         let config = self.config.take().expect("its configuration");
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"));
-        Self::run(&binary, folder, self.port.into(), config).await
+        let variables = std::mem::take(&mut self.variables);
+        Self::run(&binary, folder, self.port.into(), config, variables).await
     }
 }
 
