@@ -6,7 +6,9 @@
 pub mod bus;
 pub mod caller;
 mod catalog;
+pub mod compat;
 pub mod fault;
 pub mod frame;
 pub mod registry;
 pub mod subject;
+pub mod worker;

@@ -4,18 +4,18 @@
 //! the calls under way in `calls`; what the worker tells of itself is in `registrar`, `pulse` and `service`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::{Backend, ServerName};
 use uuid::Uuid;
 
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, Objects};
+use crate::registry::bucket;
 use crate::subject::Subjects;
 
 mod assertion;
@@ -38,7 +38,7 @@ mod terminal;
 mod work;
 
 pub use assertion::CallerKey;
-pub use compat::{Compat, urn_of};
+pub use compat::Compat;
 
 use calls::Calls;
 use offered::{Offered, Shelf};
@@ -114,14 +114,15 @@ struct Shared {
     wake: Notify,
     /// Rung when the heart is to beat at once.
     beat: Notify,
-    /// Takes nothing new.
+    /// It leaves.
     draining: CancellationToken,
+    /// Takes nothing new.
+    refuses: AtomicBool,
     /// Nothing is left to do.
     closed: CancellationToken,
     /// What the worker's own tasks end with.
     ending: CancellationToken,
     tasks: TaskTracker,
-    started: Instant,
     started_at: std::time::SystemTime,
 }
 
@@ -195,12 +196,7 @@ impl Worker {
 }
 
 impl Shared {
-    fn new(
-        bus: Arc<dyn Bus>,
-        subjects: Subjects,
-        servers: Vec<Given>,
-        settings: Settings,
-    ) -> Self {
+    fn new(bus: Arc<dyn Bus>, subjects: Subjects, servers: Vec<Given>, settings: Settings) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let served = |(name, backend, options)| {
             let counters = service::Counters::default();
@@ -226,10 +222,10 @@ impl Shared {
             wake: Notify::new(),
             beat: Notify::new(),
             draining: CancellationToken::new(),
+            refuses: AtomicBool::new(false),
             closed: CancellationToken::new(),
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            started: Instant::now(),
             started_at: std::time::SystemTime::now(),
         }
     }
@@ -240,12 +236,24 @@ impl Shared {
             .saturating_sub(self.places.available_permits())
     }
 
+    /// It leaves.
     fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
+    /// It takes nothing new.
+    fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::SeqCst)
+    }
+
     fn offered(&self) -> Arc<Offered> {
         self.shelf.get()
+    }
+
+    /// Where large things are.
+    async fn objects(&self) -> Result<Arc<dyn Objects>, BusError> {
+        let name = self.subjects.bucket(bucket::OBJECTS);
+        self.bus.objects(&name).await
     }
 }
 

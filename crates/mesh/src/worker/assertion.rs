@@ -78,7 +78,9 @@ pub(super) fn caller(
     };
     let wrong = |why: &str| format!("Toolbus-Caller: {why}");
     let (signed, signature) = jwt.rsplit_once('.').ok_or_else(|| wrong("it is no JWT"))?;
-    let (head, claims) = signed.split_once('.').ok_or_else(|| wrong("it is no JWT"))?;
+    let (head, claims) = signed
+        .split_once('.')
+        .ok_or_else(|| wrong("it is no JWT"))?;
     if !keys.is_empty() {
         verify(keys, head, signed, signature).map_err(wrong)?;
     }
@@ -129,6 +131,3 @@ fn check(claims: &Claims<'_>, tenant: &str, call: CallId) -> Result<(), &'static
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,7 +17,6 @@ use super::work::Work;
 use super::{Shared, listen};
 use crate::bus::Message;
 use crate::frame::{Ask, Frame, Start};
-use crate::registry::bucket;
 use toolbus_model::json::Edit;
 
 /// How long a claim waits for the word to go. The gateway gives it as soon as it has the claim.
@@ -90,11 +89,7 @@ fn in_time(running: &Running, ask: &Ask, message: &Message) -> Result<(), Box<Te
 }
 
 /// Says that the worker would run a call, and waits for the word.
-async fn claim(
-    shared: &Shared,
-    running: &Running,
-    payload: &Bytes,
-) -> Result<(), Box<Terminal>> {
+async fn claim(shared: &Shared, running: &Running, payload: &Bytes) -> Result<(), Box<Terminal>> {
     {
         let mut state = running.state();
         state.sign = Instant::now() + GO_WITHIN;
@@ -240,8 +235,8 @@ impl Shared {
     ) -> Result<Bytes, Box<Terminal>> {
         let within = running.left().map_or(FETCH_WITHIN, |l| l.min(FETCH_WITHIN));
         let fetching = async {
-            let store = self.bus.objects(&self.subjects.bucket(bucket::OBJECTS));
-            store.await?.get(object, LARGEST_BODY).await
+            let store = self.objects().await?;
+            store.get(object, LARGEST_BODY).await
         };
         let why = match timeout(within, fetching).await {
             Ok(Ok(body)) => return Ok(body),

@@ -12,7 +12,6 @@ use super::calls::{Running, State};
 use super::terminal::{Terminal, id_of};
 use crate::bus::{Link, Message, NotSent};
 use crate::frame::{CHUNK, Frame, HEADROOM, LARGEST_IN_CHUNKS, Reply, header};
-use crate::registry::bucket;
 
 /// How long a result is kept that cannot be sent: as long as a server's restart may reasonably take. A gateway has long
 /// called the outcome unknown then.
@@ -74,8 +73,8 @@ impl Shared {
         }
         let object = format!("{}.{}", running.id, running.state().attempt);
         let storing = async {
-            let store = self.bus.objects(&self.subjects.bucket(bucket::OBJECTS));
-            store.await?.put(&object, body.clone()).await
+            let store = self.objects().await?;
+            store.put(&object, body.clone()).await
         };
         match timeout(STORE_WITHIN, storing).await {
             Ok(Ok(())) => Ok(Manner {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use toolbus_protocol::urn::Urn;
 
 use super::offered::Tool;
 use super::terminal::{Terminal, id_of};
@@ -22,7 +23,7 @@ pub(super) enum Place {
     /// The worker's own.
     Instance,
     /// A published one, of a tool.
-    Compat(Arc<Tool>),
+    Compat(Arc<Tool>, Urn),
 }
 
 /// A request that has a place.
@@ -82,9 +83,9 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         match place {
-            Place::Compat(tool) => {
-                let tool = Arc::clone(tool);
-                self.tasks.spawn(compat::handle(shared, job, tool))
+            Place::Compat(tool, urn) => {
+                let (tool, urn) = (Arc::clone(tool), urn.clone());
+                self.tasks.spawn(compat::handle(shared, job, tool, urn))
             }
             Place::Tool(_) | Place::Server(_) | Place::Instance => {
                 self.tasks.spawn(requests::handle(shared, job))
@@ -101,7 +102,7 @@ impl Shared {
             }
         };
         let busy = Terminal::busy(&id_of(&message.payload), what);
-        if matches!(place, Place::Compat(_)) {
+        if matches!(place, Place::Compat(..)) {
             return self.answer_plain(reply, busy.body);
         }
         let attempt = Ask::read(&message.headers).map_or(1, |ask| ask.attempt);

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
+use toolbus_model::BoxFuture;
 
 use super::intake::{self, Place};
 use super::offered::Offered;
 use super::{Shared, compat};
-use crate::bus::BusError;
+use crate::bus::{BusError, Subscription};
 use crate::subject::{WORKERS, Work};
 
 /// Tools of one server that have subjects of their own.
@@ -52,14 +53,15 @@ impl Doors {
         offered: &Offered,
     ) -> Result<(), BusError> {
         let wanted = wanted(shared, offered);
-        let missing = wanted
+        let missing: Vec<_> = wanted
             .into_iter()
-            .filter(|(subject, _)| !self.0.contains_key(subject));
-        let opened = stream::iter(missing).map(|(subject, place)| async move {
-            let made = shared.bus.subscribe(&subject, Some(WORKERS), WAITING).await;
-            made.map(|subscription| (subject, place, subscription))
-        });
-        let mut opened = std::pin::pin!(opened.buffer_unordered(AT_ONCE));
+            .filter(|(subject, _)| !self.0.contains_key(subject))
+            .collect();
+        let mut opens: Vec<BoxFuture<'_, Opened>> = Vec::new();
+        for (subject, place) in missing {
+            opens.push(Box::pin(open_one(shared, subject, place)));
+        }
+        let mut opened = stream::iter(opens).buffer_unordered(AT_ONCE);
         let mut failed = None;
         while let Some(made) = opened.next().await {
             match made {
@@ -87,6 +89,13 @@ impl Doors {
             stays
         });
     }
+}
+
+type Opened = Result<(String, Place, Subscription), BusError>;
+
+async fn open_one(shared: &Shared, subject: String, place: Place) -> Opened {
+    let made = shared.bus.subscribe(&subject, Some(WORKERS), WAITING).await;
+    made.map(|subscription| (subject, place, subscription))
 }
 
 fn wanted(shared: &Shared, offered: &Offered) -> HashMap<String, Place> {

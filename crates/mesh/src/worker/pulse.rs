@@ -67,9 +67,7 @@ impl Shared {
 
     /// Gives a call's sign of life, and stops it when its time is over.
     fn look_after(&self, running: &Running, now: Instant) {
-        if running.deadline.is_some_and(|deadline| deadline <= now)
-            && running.stopped().is_none()
-        {
+        if running.deadline.is_some_and(|deadline| deadline <= now) && running.stopped().is_none() {
             running.stop(Stop::Deadline);
         }
         let mut state = running.state();

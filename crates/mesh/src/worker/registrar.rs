@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
-use toolbus_model::ServerName;
+use toolbus_model::{BoxFuture, ServerName};
 
 use super::interest::Doors;
 use super::offered::Tool;
@@ -231,17 +231,23 @@ impl Registrar {
     /// What is there stays as it is: the key names the content, and gateways take what was written last for the newest.
     async fn write_tools(&self, extent: Extent) -> Result<(), BusError> {
         let bucket = self.bucket(bucket::TOOLS).await?;
-        let bucket = &bucket;
-        let tools = self.now.offered.tools.iter();
-        let tools = tools.filter(|tool| extent == Extent::All || self.is_large(tool));
-        let written = stream::iter(tools).map(|tool| async move {
-            let value = self.tool_value(tool).await?;
-            bucket.create(&self.tool_key(tool), value.into()).await
-        });
-        let mut written = pin!(written.buffer_unordered(AT_ONCE));
+        let mut writes: Vec<BoxFuture<'_, Result<(), BusError>>> = Vec::new();
+        for tool in &self.now.offered.tools {
+            if extent == Extent::All || self.is_large(tool) {
+                writes.push(Box::pin(self.write_tool(&*bucket, tool)));
+            }
+        }
+        let mut written = stream::iter(writes).buffer_unordered(AT_ONCE);
         while let Some(done) = written.next().await {
             done?;
         }
+        Ok(())
+    }
+
+    async fn write_tool(&self, bucket: &dyn Bucket, tool: &Tool) -> Result<(), BusError> {
+        let value = self.tool_value(tool).await?;
+        // Where it is there already all is well.
+        bucket.create(&self.tool_key(tool), value.into()).await?;
         Ok(())
     }
 
@@ -316,8 +322,7 @@ impl Registrar {
     }
 
     async fn store(&self, object: String, body: &[u8]) -> Result<String, BusError> {
-        let name = self.shared.subjects.bucket(bucket::OBJECTS);
-        let store = self.shared.bus.objects(&name).await?;
+        let store = self.shared.objects().await?;
         store.put(&object, body.to_vec().into()).await?;
         Ok(object)
     }

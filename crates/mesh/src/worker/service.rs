@@ -62,8 +62,11 @@ enum Verb {
 }
 
 impl Verb {
-    const ALL: [(&'static str, Self); 3] =
-        [("PING", Self::Ping), ("INFO", Self::Info), ("STATS", Self::Stats)];
+    const ALL: [(&'static str, Self); 3] = [
+        ("PING", Self::Ping),
+        ("INFO", Self::Info),
+        ("STATS", Self::Stats),
+    ];
 }
 
 /// What all answers have. The names of their members are the protocol's.
@@ -111,6 +114,8 @@ struct EndpointStats {
     last_error: String,
     processing_time: u64,
     average_processing_time: u64,
+    /// For what a service adds of its own, which clients expect even where it is nothing.
+    data: BTreeMap<&'static str, String>,
 }
 
 /// Begins to answer.
@@ -176,12 +181,16 @@ impl Shared {
             Verb::Info => serde_json::to_vec(&Info {
                 identity: identity("io.nats.micro.v1.info_response"),
                 description: format!("MCP server {name}, served by Toolbus"),
-                endpoints: self.endpoints(place).map(|(point, _)| point).collect(),
+                endpoints: self
+                    .endpoints(place)
+                    .into_iter()
+                    .map(|(point, _)| point)
+                    .collect(),
             }),
             Verb::Stats => serde_json::to_vec(&Stats {
                 identity: identity("io.nats.micro.v1.stats_response"),
-                started: humantime::format_rfc3339_nanos(self.started_at).to_string(),
-                endpoints: self.endpoints(place).map(stats).collect(),
+                started: humantime::format_rfc3339_millis(self.started_at).to_string(),
+                endpoints: self.endpoints(place).into_iter().map(stats).collect(),
             }),
         };
         written.unwrap_or_default()
@@ -194,31 +203,29 @@ impl Shared {
     }
 
     /// The server's own subject, and those of its first tools.
-    fn endpoints(&self, place: usize) -> impl Iterator<Item = (Endpoint, Counters)> {
-        let own = self.servers.get_index(place).map(|(name, served)| {
-            let endpoint = Endpoint {
-                name: "server".to_owned(),
-                subject: self.subjects.server_all(name),
-                queue_group: WORKERS,
-                metadata: BTreeMap::new(),
-            };
-            (endpoint, served.counters.clone())
-        });
-        let tools = self.tools_of(place).take(MOST_ENDPOINTS).map(move |tool| {
-            let (server, _) = &self.servers.get_index(place).expect("it has tools");
-            let mut metadata = BTreeMap::from([("digest", tool.digest.clone())]);
-            metadata.extend(urn_of(&tool.definition).map(|urn| ("urn", urn)));
+    fn endpoints(&self, place: usize) -> Vec<(Endpoint, Counters)> {
+        let Some((server, served)) = self.servers.get_index(place) else {
+            return Vec::new();
+        };
+        let own = Endpoint {
+            name: "server".to_owned(),
+            subject: self.subjects.server_all(server),
+            queue_group: WORKERS,
+            metadata: BTreeMap::new(),
+        };
+        let tools = self.tools_of(place).take(MOST_ENDPOINTS).map(|tool| {
+            let urn = urn_of(server, &tool).to_string();
+            let work = Work::Tool(server, tool.name.as_ref().into());
             let endpoint = Endpoint {
                 name: tool.token.clone(),
-                subject: self
-                    .subjects
-                    .work(&Work::Tool(server, tool.name.as_ref().into())),
+                subject: self.subjects.work(&work),
                 queue_group: WORKERS,
-                metadata,
+                metadata: BTreeMap::from([("digest", tool.digest.clone()), ("urn", urn)]),
             };
             (endpoint, tool.counters.clone())
         });
-        own.into_iter().chain(tools)
+        let own = (own, served.counters.clone());
+        std::iter::once(own).chain(tools).collect()
     }
 }
 
@@ -236,5 +243,6 @@ fn stats((point, counters): (Endpoint, Counters)) -> EndpointStats {
         last_error: last.unwrap_or_else(PoisonError::into_inner).clone(),
         processing_time: nanos,
         average_processing_time: nanos.checked_div(requests).unwrap_or_default(),
+        data: BTreeMap::new(),
     }
 }

@@ -94,7 +94,9 @@ fn own_tools(
             token,
             digest: digest(item.definition.bytes()),
             definition: item.definition.clone(),
-            counters: known.map(|known| known.counters.clone()).unwrap_or_default(),
+            counters: known
+                .map(|known| known.counters.clone())
+                .unwrap_or_default(),
         })
     };
     offer.tools.iter().map(tool).collect()

@@ -69,7 +69,7 @@ impl Shared {
             seed,
         };
         // Who drains still goes on with what it holds: nobody else can.
-        if self.is_draining() && !self.servers[server].backend.holds(&work.request) {
+        if self.refuses() && !self.servers[server].backend.holds(&work.request) {
             let busy = Terminal::busy(&work.id, "this worker is draining");
             return Err(Box::new(busy));
         }
@@ -84,7 +84,7 @@ impl Shared {
         asked: (&Method, Option<&str>),
     ) -> Result<(usize, Option<Arc<Tool>>), Error> {
         match place {
-            Place::Tool(tool) | Place::Compat(tool) => of_tool(tool, asked),
+            Place::Tool(tool) | Place::Compat(tool, _) => of_tool(tool, asked),
             Place::Server(server) => {
                 if subject::token(asked.0.as_str()) != last {
                     return Err(mismatch("method", last, asked.0.as_str()));
@@ -99,7 +99,11 @@ impl Shared {
     }
 
     /// A server with very many tools is asked for them at its own subject.
-    fn listed(&self, server: usize, (method, target): (&Method, Option<&str>)) -> Option<Arc<Tool>> {
+    fn listed(
+        &self,
+        server: usize,
+        (method, target): (&Method, Option<&str>),
+    ) -> Option<Arc<Tool>> {
         let (name, _) = self.servers.get_index(server)?;
         let tool = target.filter(|_| *method == Method::ToolsCall)?;
         let token = Named::Tool(name, tool.into()).token();
@@ -144,8 +148,13 @@ impl Shared {
 
     fn caller(&self, ask: &Ask) -> Result<Caller, Error> {
         let keys = &self.settings.caller_keys;
-        assertion::caller(ask.caller.as_deref(), keys, self.subjects.tenant(), ask.call)
-            .map_err(Error::Unauthenticated)
+        assertion::caller(
+            ask.caller.as_deref(),
+            keys,
+            self.subjects.tenant(),
+            ask.call,
+        )
+        .map_err(Error::Unauthenticated)
     }
 }
 
