@@ -1,19 +1,20 @@
-"""Files that run themselves with the real worker, on a real NATS server, called by a real client through a gateway."""
+"""Files that run themselves with the real worker on a real NATS server, called as a gateway calls them."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
+import nats as nats_py
 import pytest
-from _peer import PATIENCE, environment, written
-from mcp import Client, StdioServerParameters, stdio_client
-from mcp.types import ElicitResult
+from _peer import CAPABILITIES, FORMS, PATIENCE, VERSION, environment, written
+from nats.aio.client import Client
 from test_run import eventually, is_running
 
 TOOLBUS = os.environ.get("TOOLBUS", "")
@@ -100,47 +101,89 @@ def running(tmp_path: Path, nats: str) -> Iterator[Running]:
     started.end()
 
 
-def play(folder: Path, nats: str, what: Callable[[Client], Any], mode: str) -> None:
-    """Has a client call through a gateway on stdio, once the tools are there."""
-    (folder / "toolbus.toml").write_text(f"[mesh]\nurl = {json.dumps(nats)}\n")
+Frame = tuple[str, Any]
 
-    async def accepts(context: Any, params: Any) -> ElicitResult:
-        return ElicitResult(action="accept", content={"value": True})
+
+class Caller:
+    """Calls tools in the frames of the mesh."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def begin(self, tool: str, arguments: dict[str, Any], **more: Any) -> "asyncio.Queue[Frame]":
+        """Begins a call, once there is a worker; answers with where its frames come."""
+        frames: asyncio.Queue[Frame] = asyncio.Queue()
+
+        async def hear(message: Any) -> None:
+            kind = (message.headers or {}).get("Toolbus-Frame", "nobody")
+            await frames.put((kind, json.loads(message.data) if message.data else None))
+
+        inbox = self._client.new_inbox()
+        await self._client.subscribe(inbox, cb=hear)
+        call = str(uuid.uuid4())
+        headers = {"Toolbus-Wire": "1", "Toolbus-Call": call, "Toolbus-Attempt": "1", "Toolbus-Start": "direct"}
+        headers |= {"Toolbus-Start-Within-Ms": "5000", "Toolbus-Deadline-In-Ms": "30000", "Mcp-Method": "tools/call"}
+        headers |= {"Mcp-Name": tool, "MCP-Protocol-Version": "2026-07-28"}
+        meta = {VERSION: "2026-07-28", CAPABILITIES: FORMS, "progressToken": "t"}
+        params = {"name": tool, "arguments": arguments, "_meta": meta} | more
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+        await self._client.publish(f"toolbus.v1.tool._.runs=2E{tool}.invoke", body, reply=inbox, headers=headers)
+        return frames
+
+    async def call(self, tool: str, arguments: dict[str, Any], **more: Any) -> Any:
+        """The result of a call."""
+        return await ended(await self.begin(tool, arguments, **more))
+
+
+async def ended(frames: "asyncio.Queue[Frame]") -> Any:
+    """The result that a call's frames end with."""
+    while (frame := await frames.get())[0] in ("ack", "ka", "msg"):
+        pass
+    kind, body = frame
+    assert kind == "end" and "result" in body, frame
+    return body["result"]
+
+
+def play(nats: str, what: Callable[[Caller], Awaitable[None]]) -> None:
+    """Has a caller do something, once the tools are there."""
 
     async def run() -> None:
-        own = {"XDG_STATE_HOME": str(folder / "gateway")}
-        command = StdioServerParameters(command=TOOLBUS, args=["stdio", str(folder / "toolbus.toml")], env=own)
-        with anyio.fail_after(2 * PATIENCE):
-            async with Client(stdio_client(command), mode=mode, elicitation_callback=accepts) as client:
-                while "add" not in [tool.name for tool in (await client.list_tools()).tools]:
-                    await anyio.sleep(0.1)
-                await what(client)
+        client = await nats_py.connect(nats)
+        caller = Caller(client)
+        async with asyncio.timeout(2 * PATIENCE):
+            while (await (await caller.begin("add", {"a": 0, "b": 0})).get())[0] == "nobody":
+                await asyncio.sleep(0.1)
+            await what(caller)
+        await client.close()
 
-    anyio.run(run)
+    asyncio.run(run())
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_calls_and_a_drain(running: Running, tmp_path: Path, nats: str, mode: str) -> None:
-    async def calls(client: Client) -> None:
-        added = await client.call_tool("add", {"a": 1, "b": 2})
-        assert added.structured_content == {"result": 3}
-        asked = await client.call_tool("sure", {})
-        assert asked.content[0].text == "True", asked  # type: ignore[union-attr]
-        begun = anyio.Event()
+def test_calls(running: Running, nats: str) -> None:
+    async def calls(caller: Caller) -> None:
+        added = await asyncio.gather(*(caller.call("add", {"a": n, "b": 1}) for n in range(100)))
+        assert [result["structuredContent"]["result"] for result in added] == list(range(1, 101))
+        wrong = await caller.call("add", {"a": "x"})
+        assert wrong["isError"] and "a: Input should be a valid integer" in wrong["content"][0]["text"]
+        asks = await caller.call("sure", {})
+        assert asks["resultType"] == "input_required"
+        answers = {key: {"action": "accept", "content": {"value": True}} for key in asks["inputRequests"]}
+        sure = await caller.call("sure", {}, requestState=asks["requestState"], inputResponses=answers)
+        assert sure["content"][0]["text"] == "True"
 
-        async def hear(progress: float, total: float | None, message: str | None) -> None:
-            begun.set()
+    play(nats, calls)
 
-        async def wait() -> None:
-            waited = await client.call_tool("wait", {"seconds": 2}, progress_callback=hear)
-            assert waited.content[0].text == "waited", waited  # type: ignore[union-attr]
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            await begun.wait()
-            running.process.send_signal(signal.SIGTERM)
+def test_a_drain_loses_nothing(running: Running, nats: str) -> None:
+    async def drain(caller: Caller) -> None:
+        frames = await caller.begin("wait", {"seconds": 2})
+        while (frame := await frames.get())[0] != "msg":
+            assert frame[0] in ("ack", "ka"), frame
+        assert frame[1]["params"]["progress"] == 1
+        running.process.send_signal(signal.SIGTERM)
+        assert (await ended(frames))["content"][0]["text"] == "waited"
 
-    play(tmp_path, nats, calls, mode)
+    play(nats, drain)
     assert running.ended()[0] == 0
 
 
@@ -150,11 +193,11 @@ def test_a_worker_that_is_killed_ends_the_file(running: Running) -> None:
     assert status == 1 and "was killed by signal 9; nothing is served any more" in said
 
 
-def test_a_file_that_is_killed_ends_the_worker(running: Running, tmp_path: Path, nats: str) -> None:
-    async def call(client: Client) -> None:
-        assert (await client.call_tool("add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+def test_a_file_that_is_killed_ends_the_worker(running: Running, nats: str) -> None:
+    async def add(caller: Caller) -> None:
+        assert (await caller.call("add", {"a": 1, "b": 2}))["structuredContent"] == {"result": 3}
 
-    play(tmp_path, nats, call, "auto")
+    play(nats, add)
     running.process.kill()
     running.process.wait(PATIENCE)
     eventually(lambda: not is_running(running.worker), "the worker outlived its file")
