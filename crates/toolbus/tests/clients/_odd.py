@@ -3,9 +3,12 @@
 import json
 import os
 import sys
+import threading
 import time
 
 TOOLS = ("fine", "fails", "errs", "asks", "dies", "sleeps")
+
+WRITING = threading.Lock()
 
 EVER = {"ttlMs": 60_000, "cacheScope": "public", "resultType": "complete"}
 
@@ -32,8 +35,7 @@ def call(name: str, arguments: dict) -> dict:
             return {}
 
 
-for line in sys.stdin:
-    message = json.loads(line)
+def answer(message: dict) -> None:
     params = message.get("params", {})
     match message.get("method"):
         case "server/discover":
@@ -46,4 +48,9 @@ for line in sys.stdin:
         case _:
             answer = {"error": {"code": -32601, "message": "no such method"}}
     if "id" in message:
-        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+        with WRITING:
+            print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+
+
+for line in sys.stdin:
+    threading.Thread(target=answer, args=(json.loads(line),), daemon=True).start()

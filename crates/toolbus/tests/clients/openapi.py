@@ -170,9 +170,14 @@ def executions(tester: Tester, **token: str) -> None:
 
 def busy(tester: Tester, **token: str) -> None:
     """While one call runs, the caller may make no other."""
-    first = threading.Thread(target=tester.send, args=(EXECUTE, execution("sleeps")), kwargs=token)
-    first.start()
-    seen = []
+    done, seen = threading.Event(), []
+
+    def sleep() -> None:
+        while not done.is_set():
+            tester.send(EXECUTE, execution("sleeps"), **token)
+
+    other = threading.Thread(target=sleep)
+    other.start()
 
     def is_refused() -> bool:
         seen[:] = tester.send(EXECUTE, execution("fine"), **token)
@@ -180,7 +185,8 @@ def busy(tester: Tester, **token: str) -> None:
 
     if tester.checks.that("one call more is refused", eventually(is_refused), seen):
         tester.hold("post execute 429 busy", EXECUTE, 429, "busy", seen[1], seen[2])
-    first.join()
+    done.set()
+    other.join()
 
 
 def common(tester: Tester, place: tuple[str, str], **token: str) -> None:
