@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod full;
 pub(crate) mod kernel;
 mod load;
+mod mesh;
 mod pulse;
 mod report;
 pub(crate) mod requests;
@@ -58,6 +59,8 @@ enum Part {
     Slow,
     /// More calls than there is room for
     Saturation,
+    /// Calls over the mesh that nobody waits for
+    Mesh,
 }
 
 impl Options {
@@ -101,6 +104,7 @@ pub(crate) fn soak(place: &Place, options: &Options) -> Result<Report> {
                 Part::Load => load::run(&ground, options.short, &mut report).await,
                 Part::Slow => slow::run(&ground, options.short, &mut report).await,
                 Part::Saturation => saturation::run(&ground, options.short, &mut report).await,
+                Part::Mesh => mesh::run(&ground, options.short, &mut report).await,
             }
         };
         runtime

@@ -21,4 +21,4 @@ pub use deadline::Deadlines;
 pub use limits::Gate;
 pub use listen::{Change, Subscription, Wanted};
 pub use sealed::Key;
-pub use spine::{Gateway, Running, Server, ServerSettings, Setup};
+pub use spine::{Expecting, Gateway, Running, Server, ServerSettings, Setup};

@@ -1,6 +1,7 @@
 //! The life of a call, in the order in which things happen to it.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -121,6 +122,8 @@ pub struct Gateway {
     /// What is counted.
     pub metrics: Metrics,
     key: Key,
+    /// How many may still bring servers that nobody has heard of.
+    expecting: AtomicUsize,
     /// Whether every server has answered or failed once; sent anew with each catalog.
     pub(crate) settled: watch::Sender<bool>,
     /// Streams that tell of changes.
@@ -130,6 +133,16 @@ pub struct Gateway {
     closing: CancellationToken,
     /// Stops every call that is still under way.
     pub(crate) cut_off: CancellationToken,
+}
+
+/// Somebody may still bring servers. Dropping it ends the waiting for them.
+pub struct Expecting(Arc<Gateway>);
+
+impl Drop for Expecting {
+    fn drop(&mut self) {
+        self.0.expecting.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
 }
 
 /// A call on its way. Dropping it tells the back end to stop.
@@ -153,6 +166,18 @@ impl Gateway {
 
     /// [`Gateway::open`] with names that were given before: who held one keeps it.
     pub fn open_with(setup: Setup, names: Holders) -> Arc<Self> {
+        Self::open_as(setup, names, false)
+    }
+
+    /// [`Gateway::open_with`], where more servers may be found: requests wait for them as for servers that start, until
+    /// what is answered here is dropped.
+    pub fn open_expecting(setup: Setup, names: Holders) -> (Arc<Self>, Expecting) {
+        let gateway = Self::open_as(setup, names, true);
+        let expecting = Expecting(Arc::clone(&gateway));
+        (gateway, expecting)
+    }
+
+    fn open_as(setup: Setup, names: Holders, expecting: bool) -> Arc<Self> {
         let gateway = Arc::new(Self {
             now: ArcSwap::default(),
             past: Mutex::new(Past::new(names)),
@@ -161,6 +186,7 @@ impl Gateway {
             audit: setup.audit,
             metrics: Metrics::default(),
             key: setup.key,
+            expecting: AtomicUsize::new(usize::from(expecting)),
             settled: watch::Sender::new(false),
             listeners: Gate::new("listening clients", LISTENERS),
             opened: Instant::now(),

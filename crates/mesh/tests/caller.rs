@@ -1,6 +1,7 @@
 //! The gateway's side of the call protocol, row by row, against workers that speak raw frames.
 
 #[path = "caller/scripted.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
 mod scripted;
 
 use std::time::Duration;

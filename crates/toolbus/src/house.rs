@@ -1,12 +1,15 @@
 //! The one place where everything is wired: from a configuration to a gateway with its servers.
 
 mod capability;
+mod guests;
+mod mesh;
 mod servers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use toolbus_backends::mcp::Starts;
 use toolbus_doors::capability::{Api, Ledger};
 use toolbus_doors::{Access, Limits};
@@ -19,9 +22,11 @@ use toolbus_model::{Backend, Caller, ServerName};
 use crate::config::{Config, Source};
 use crate::memory::Memory;
 use crate::state;
+use guests::Guests;
 use servers::{Recipe, Wanted};
 
 pub(crate) use capability::check as check_capabilities;
+pub(crate) use mesh::{Joined, Opening, Standing};
 pub(crate) use servers::target;
 
 /// Shortest `state_key` that is accepted, in characters.
@@ -34,6 +39,8 @@ pub(crate) struct House {
     starts: Starts,
     made_of: Mutex<HashMap<ServerName, Recipe>>,
     ledger: Ledger,
+    guests: Arc<Guests>,
+    place: mesh::Place,
 }
 
 /// What a change of the configuration meant for the servers, by their names.
@@ -52,7 +59,7 @@ pub(crate) struct Changes {
 impl House {
     /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
     pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
-        Self::open_with(config, audit, key, None, Holders::new())
+        Self::open_with(config, audit, key, None, Holders::new(), None)
     }
 
     /// [`House::open`] with what is remembered of earlier runs: servers whose lists are known start when they are used.
@@ -66,7 +73,8 @@ impl House {
         // Without a place for it everything still works; it starts anew each time.
         let memory = memory.inspect_err(|error| tracing::warn!("{error}")).ok();
         let names = memory.as_ref().map(|memory| memory.recall_names(source));
-        let house = Self::open_with(config, audit, key, memory, names.unwrap_or_default())?;
+        let names = names.unwrap_or_default();
+        let house = Self::open_with(config, audit, key, memory, names, None)?;
         if let Some(memory) = &house.memory {
             memory.follow_names(source, Arc::clone(&house.gateway));
         }
@@ -79,6 +87,7 @@ impl House {
         key: Key,
         memory: Option<Arc<Memory>>,
         names: Holders,
+        opening: Option<Opening>,
     ) -> Result<Self, String> {
         let (wanted, starts) = (Wanted::all(config)?, Starts::default());
         let start = |wanted: &Wanted| wanted.start(memory.as_ref(), &starts, None);
@@ -89,20 +98,43 @@ impl House {
             prefix: config.gateway.prefix_names,
             key,
         };
+        let place = mesh::Place::new();
+        let (gateway, guests) = match opening {
+            None => {
+                let gateway = Gateway::open_with(setup, names);
+                let guests = Guests::new(&gateway);
+                (gateway, guests)
+            }
+            Some(opening) => {
+                let (gateway, expecting) = Gateway::open_expecting(setup, names);
+                let guests = Guests::new(&gateway);
+                place.join(opening, Arc::clone(&guests), expecting);
+                (gateway, guests)
+            }
+        };
         Ok(Self {
-            gateway: Gateway::open_with(setup, names),
+            gateway,
             memory,
             starts,
             made_of: Mutex::new(Wanted::recipes(wanted)),
             ledger: Ledger::default(),
+            guests,
+            place,
         })
+    }
+
+    /// How it stands with the mesh, now and at each change.
+    pub(crate) fn mesh(&self) -> watch::Receiver<Standing> {
+        self.place.standing()
     }
 
     /// Puts another configuration in place of the one before. A server that is reached as before runs on.
     pub(crate) fn apply(&self, config: &Config) -> Result<Changes, String> {
         let wanted = Wanted::all(config)?;
         let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.gateway.servers();
+        let mut guests = self.guests.lock();
+        let mut before = self.gateway.servers();
+        before.retain(|server| !guests.has(server));
         let mut changes = Changes::default();
         let place = |wanted: &Wanted| {
             let start = |old| Arc::new(wanted.start(self.memory.as_ref(), &self.starts, old));
@@ -123,7 +155,9 @@ impl House {
             let (backend, settings) = (Arc::clone(&old.backend), wanted.settings.clone());
             Arc::new(Server::new(wanted.name.clone(), backend, settings))
         };
-        let servers = wanted.iter().map(place).collect();
+        let mut servers: Vec<_> = wanted.iter().map(place).collect();
+        let configured = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+        servers.extend(guests.beside(&configured));
         self.gateway
             .replace(servers, policy(config), config.gateway.prefix_names);
         *made_of = Wanted::recipes(wanted);
@@ -140,6 +174,7 @@ impl House {
     /// Ends everything, once the doors are closed, and keeps what is to be remembered.
     pub(crate) async fn close(&self) {
         self.gateway.close().await;
+        self.place.leave().await;
         self.ledger.finish().await;
         if let Some(memory) = &self.memory {
             memory.close().await;

@@ -121,6 +121,16 @@ impl Gateway {
     /// its calls and their count. One that is not in the new configuration is stopped once its calls have ended, unless
     /// its back end serves on under other settings.
     pub fn replace(self: &Arc<Self>, servers: Vec<Arc<Server>>, policy: Policy, prefix: bool) {
+        self.replace_all(servers, Arc::new(policy), prefix);
+    }
+
+    /// [`Gateway::replace`] of the servers alone: some were found, others are gone.
+    pub fn replace_servers(self: &Arc<Self>, servers: Vec<Arc<Server>>) {
+        let now = self.now.load_full();
+        self.replace_all(servers, Arc::clone(&now.policy), now.prefix);
+    }
+
+    fn replace_all(self: &Arc<Self>, servers: Vec<Arc<Server>>, policy: Arc<Policy>, prefix: bool) {
         let before = self.now.load_full();
         for server in &servers {
             if !before.servers.iter().any(|old| Arc::ptr_eq(old, server)) {
@@ -142,7 +152,7 @@ impl Gateway {
             self.metrics.server_is_gone(old.name.as_str());
         }
         drop(before);
-        self.renew(Some((servers, Arc::new(policy), prefix)));
+        self.renew(Some((servers, policy, prefix)));
         // A grace time may be another one now.
         self.changed.notify_one();
         for server in retired {
@@ -159,7 +169,8 @@ impl Gateway {
         });
         let mut offers = offers(&servers);
         past.take_out(&servers, &mut offers);
-        let settled = offers.iter().all(|(_, offer)| offer.is_settled());
+        let settled = self.expecting.load(Ordering::Relaxed) == 0
+            && offers.iter().all(|(_, offer)| offer.is_settled());
         let (mut catalog, given) = Catalog::build(&offers, &past.names, prefix);
         catalog.follow(&self.now.load().catalog);
         // While servers still start, names go by the order of the configuration alone, not by who was faster.

@@ -66,7 +66,7 @@ pub struct NatsBus {
 /// What the connection's task, the subscriptions and the watches share.
 struct Shared {
     settings: Settings,
-    addresses: Vec<Address>,
+    target: watch::Sender<Target>,
     outbox: Outbox,
     interests: Interests,
     link: watch::Sender<Link>,
@@ -82,6 +82,13 @@ struct Shared {
     attempts: AtomicUsize,
 }
 
+/// Where to connect, and as whom.
+#[derive(Debug, Clone, Default)]
+struct Target {
+    addresses: Vec<Address>,
+    credentials: Credentials,
+}
+
 /// The server at the other end, now or last.
 #[derive(Debug, Clone, Default)]
 struct Server {
@@ -93,19 +100,22 @@ struct Server {
 impl NatsBus {
     /// Begins to connect, and goes on by itself whenever the connection is lost. An error is one of the settings.
     pub fn start(settings: Settings) -> Result<Arc<Self>, BusError> {
-        let addresses: Result<Vec<_>, _> = settings
-            .servers
-            .iter()
-            .map(|text| Address::parse(text))
-            .collect();
-        let addresses = addresses?;
-        if addresses.is_empty() {
+        if settings.servers.is_empty() {
             return Err(BusError("no NATS server is named".into()));
         }
+        Self::start_later(settings)
+    }
+
+    /// [`NatsBus::start`] for a server whose place may only be told later, by [`NatsBus::point`].
+    pub fn start_later(settings: Settings) -> Result<Arc<Self>, BusError> {
+        let target = Target {
+            addresses: addresses(&settings.servers)?,
+            credentials: settings.credentials.clone(),
+        };
         let shared = Arc::new(Shared {
             inbox: inbox(&settings.inbox_prefix)?,
             settings,
-            addresses,
+            target: watch::Sender::new(target),
             outbox: Outbox::default(),
             interests: Interests::default(),
             link: watch::Sender::new(Link::Down("not connected yet".into())),
@@ -147,14 +157,33 @@ impl NatsBus {
         Ok(bus)
     }
 
+    /// Names the servers and who connects anew, from the next attempt on. A connection that is there stays.
+    pub fn point(&self, servers: &[String], credentials: Credentials) -> Result<(), BusError> {
+        let addresses = addresses(servers)?;
+        self.shared.target.send_replace(Target {
+            addresses,
+            credentials,
+        });
+        Ok(())
+    }
+
     /// The server's version, once there was a connection.
     pub fn version(&self) -> String {
         self.shared.server().version
     }
 
+    /// The server's address, once there was a connection.
+    pub fn address(&self) -> String {
+        self.shared.server().address
+    }
+
     fn jetstream(&self) -> JetStream {
         JetStream::new(self.shared.clone())
     }
+}
+
+fn addresses(servers: &[String]) -> Result<Vec<Address>, BusError> {
+    servers.iter().map(|text| Address::parse(text)).collect()
 }
 
 fn inbox(prefix: &str) -> Result<String, BusError> {
@@ -177,7 +206,8 @@ impl Shared {
 
     /// Every server was tried.
     fn was_tried(&self) -> bool {
-        self.attempts.load(Ordering::Relaxed) >= self.addresses.len()
+        let count = self.target.borrow().addresses.len();
+        self.attempts.load(Ordering::Relaxed) >= count.max(1)
     }
 
     fn is_known(&self, stream: &str) -> bool {
@@ -222,9 +252,9 @@ impl Shared {
     fn ended(&self, why: String) {
         tracing::debug!(why, "no connection to NATS");
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        // Said before the queue is shut: who finds it shut waits for the next connection, and must not find this one.
-        self.link.send_replace(Link::Down(why));
+        // Shut before it is said: who hears that there is no connection must not be able to send.
         self.outbox.shut();
+        self.link.send_replace(Link::Down(why));
     }
 
     fn send(&self, message: &Message) -> Result<(), NotSent> {
@@ -280,12 +310,18 @@ impl Shared {
         }
     }
 
-    /// Waits for a connection whose beginning told the server of all subscriptions.
-    async fn is_up(&self) -> Result<(), BusError> {
-        let mut link = self.link.subscribe();
-        let up = link.wait_for(|link| matches!(link, Link::Up(_)));
-        let waited = tokio::time::timeout(PATIENCE, up).await.is_ok();
-        if waited { Ok(()) } else { Err(self.down()) }
+    /// Waits until a server knows all subscriptions: this connection's, or the next one's, which begins with them.
+    async fn known(&self) -> Result<(), BusError> {
+        let known = async {
+            let mut link = self.link.subscribe();
+            while self.round_trip().await.is_err() {
+                // An error means that the bus is gone, which the next round finds out.
+                let _ = link.changed().await;
+                let _ = link.wait_for(|link| matches!(link, Link::Up(_))).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, known).await;
+        waited.map_err(|_| self.down())
     }
 }
 
@@ -310,16 +346,10 @@ impl Bus for NatsBus {
                 subject::check(queue, false).map_err(BusError)?;
             }
             let (interested, told) = self.shared.listen(subject, queue, capacity);
-            let is_known = match told {
-                Ok(()) => self.shared.round_trip().await.is_ok(),
-                Err(NotSent::Disconnected) => false,
-                Err(why) => return Err(BusError(why.to_string())),
-            };
-            if !is_known {
-                // The next connection begins with it.
-                self.shared.is_up().await?;
-                self.shared.round_trip().await?;
+            if let Err(why @ (NotSent::Full | NotSent::TooLarge(_) | NotSent::Subject(_))) = told {
+                return Err(BusError(why.to_string()));
             }
+            self.shared.known().await?;
             if self.shared.interests.is_denied(interested.sid) {
                 return Err(BusError(format!(
                     "the NATS server does not permit to subscribe to {subject}: give this user the permission"

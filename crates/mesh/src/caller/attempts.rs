@@ -12,6 +12,8 @@ pub(super) struct Attempt {
     /// The worker, once it is known.
     pub(super) worker: Option<Arc<str>>,
     pub(super) gather: Gather,
+    /// Its worker was told that nobody wants it any more.
+    pub(super) is_cancelled: bool,
     at_work: Option<AtWork>,
 }
 
@@ -26,6 +28,7 @@ impl Attempts {
             number,
             worker: peer.map(|peer| Arc::clone(&peer.id)),
             gather: Gather::default(),
+            is_cancelled: false,
             at_work: peer.map(Peer::at_work),
         });
     }
@@ -38,6 +41,21 @@ impl Attempts {
     pub(super) fn end(&mut self, number: u32) -> Option<Attempt> {
         let at = self.0.iter().position(|attempt| attempt.number == number)?;
         Some(self.0.swap_remove(at))
+    }
+
+    /// Those that nobody wants any more: their workers are to be told.
+    pub(super) fn unwanted(&mut self, wanted: Option<u32>) -> Vec<(u32, Arc<str>)> {
+        let mut unwanted = Vec::new();
+        for attempt in &mut self.0 {
+            if Some(attempt.number) != wanted
+                && !attempt.is_cancelled
+                && let Some(worker) = &attempt.worker
+            {
+                attempt.is_cancelled = true;
+                unwanted.push((attempt.number, Arc::clone(worker)));
+            }
+        }
+        unwanted
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {

@@ -263,11 +263,7 @@ impl<'a> Course<'a> {
     /// The caller does not wait any more.
     fn stop(&mut self) -> Result<(), Error> {
         let is_running = matches!(self.phase, Phase::Running(_));
-        for attempt in self.attempts.iter() {
-            if let Some(worker) = &attempt.worker {
-                let _ = self.tell(worker, Control::Cancel, attempt.number);
-            }
-        }
+        self.leave(None);
         if !is_running {
             return Err(Error::Cancelled);
         }
@@ -277,19 +273,10 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Tells the workers of all dispatches but the one that ended the call that nobody waits.
+    /// Tells the workers of all dispatches that nobody waits for them, but not the one that ended the call.
     fn leave(&mut self, ended: Option<u32>) {
-        if matches!(self.phase, Phase::Stopping(_)) || self.job.call.is_cancelled() {
-            return;
-        }
-        for attempt in self
-            .attempts
-            .iter()
-            .filter(|attempt| Some(attempt.number) != ended)
-        {
-            if let Some(worker) = &attempt.worker {
-                let _ = self.tell(worker, Control::Cancel, attempt.number);
-            }
+        for (number, worker) in self.attempts.unwanted(ended) {
+            let _ = self.tell(&worker, Control::Cancel, number);
         }
     }
 
@@ -359,18 +346,17 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// A dispatch that gives no sign: its worker is told that it is not wanted any more.
+    /// A dispatch that gives no sign. One that was to wait for the word to go is told that it will not come.
     fn is_silent(&mut self, number: u32) {
+        let is_direct = self.is_direct();
         let Some(attempt) = self.attempts.get(number) else {
             return;
         };
         if let Some(peer) = attempt.peer() {
             peer.was_silent();
         }
-        if let Some(worker) = attempt.worker.clone()
-            && !self.is_direct()
-        {
-            let _ = self.tell(&worker, Control::Cancel, number);
+        if !is_direct {
+            self.leave(None);
         }
     }
 

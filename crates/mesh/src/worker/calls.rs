@@ -110,7 +110,7 @@ struct Past {
 impl Recent {
     fn note(&mut self, id: CallId, attempt: u32) {
         if let Some(past) = self.known.get_mut(&id) {
-            past.attempt = attempt;
+            past.attempt = past.attempt.max(attempt);
             return;
         }
         if self.order.len() == REMEMBERED
@@ -154,6 +154,15 @@ impl Calls {
         let running = Arc::new(Running::new(ask, reply, arrived, listens));
         table.running.insert(ask.call, Arc::clone(&running));
         Entered::New(running)
+    }
+
+    /// An attempt that is not here was cancelled. Words may overtake the request that they are about, which is heard
+    /// on another subject: then it is not begun any more.
+    pub(super) fn forestall(&self, id: CallId, attempt: u32) {
+        let mut table = self.table();
+        for start in [Start::Direct, Start::Claim] {
+            table.recent(start).note(id, attempt);
+        }
     }
 
     /// A claimed call runs from now on, and never again.
@@ -275,5 +284,45 @@ impl State {
     /// The call gives no sign any more: its last frame is out, or it was never to have one.
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toolbus_model::Trace;
+
+    use super::*;
+    use crate::frame::START_WITHIN;
+
+    fn ask(call: CallId, attempt: u32, start: Start) -> Ask {
+        Ask {
+            call,
+            attempt,
+            start,
+            start_within: START_WITHIN,
+            deadline: None,
+            idempotency_key: None,
+            caller: None,
+            digest: None,
+            object: None,
+            method: "tools/call".into(),
+            name: None,
+            trace: Trace::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_cancelled_before_it_came_is_not_begun() {
+        for start in [Start::Direct, Start::Claim] {
+            let (calls, id, now) = (Calls::default(), CallId::new(), Instant::now());
+            let enter = |attempt| calls.enter(&ask(id, attempt, start), "reply", now, false);
+            calls.forestall(id, 1);
+            assert!(matches!(enter(1), Entered::Duplicate));
+            // Another attempt of the same call is another matter.
+            assert!(matches!(enter(2), Entered::New(_)));
+            calls.forestall(id, 1);
+            assert!(matches!(enter(2), Entered::Duplicate));
+            assert!(matches!(enter(3), Entered::Adopted(_)));
+        }
     }
 }

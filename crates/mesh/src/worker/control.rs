@@ -66,8 +66,12 @@ impl Shared {
             (_, None) => return Err((400, "it names no call".to_owned())),
         };
         let absent = |what: &str| (404, format!("the call {id}, attempt {attempt}, {what}"));
-        let running = self.calls.get(id);
-        let running = running.ok_or_else(|| absent("is not at this worker"))?;
+        let Some(running) = self.calls.get(id) else {
+            if control == Control::Cancel {
+                self.calls.forestall(id, attempt);
+            }
+            return Err(absent("is not at this worker"));
+        };
         if running.state().attempt != attempt {
             return Err(absent("is not the one that this worker answers"));
         }

@@ -11,7 +11,7 @@ use toolbus_mesh::bus::local::{Hub, LocalBus};
 use toolbus_mesh::bus::{BucketSettings, Bus, Message, Subscription};
 use toolbus_mesh::caller::{Mesh, Remote, Settings};
 use toolbus_mesh::frame::{Ask, Control, Frame, Reply, header};
-use toolbus_mesh::registry::bucket;
+use toolbus_mesh::registry::{ServedServer, WorkerRecord, bucket};
 use toolbus_mesh::subject::{self, Subjects, WORKERS};
 use toolbus_model::{
     Backend, Call, CallEnd, CallId, CallSeed, Caller, Error, Method, Object, Outcome, Raw, Request,
@@ -21,11 +21,11 @@ use toolbus_model::{
 /// Far longer than anything takes here.
 const SOON: Duration = Duration::from_secs(60);
 
-pub fn subjects() -> Subjects {
+pub(crate) fn subjects() -> Subjects {
     Subjects::new("toolbus", "_").expect("fits")
 }
 
-pub fn seed() -> CallSeed {
+pub(crate) fn seed() -> CallSeed {
     CallSeed {
         caller: Caller::named("ci"),
         revision: Revision::V2026_07_28,
@@ -39,7 +39,7 @@ pub fn seed() -> CallSeed {
 }
 
 /// `tools/call` of a tool.
-pub fn request(tool: &str) -> Request {
+pub(crate) fn request(tool: &str) -> Request {
     let params = Object::of(&json!({"name": tool, "arguments": {"a": 1}}));
     Request {
         method: Method::ToolsCall,
@@ -50,13 +50,13 @@ pub fn request(tool: &str) -> Request {
 }
 
 /// A tool that may run twice, or not.
-pub fn tool(name: &str, may_run_twice: bool) -> Value {
+pub(crate) fn tool(name: &str, may_run_twice: bool) -> Value {
     json!({"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": may_run_twice}})
 }
 
-pub struct Worker {
-    pub bus: Arc<LocalBus>,
-    pub id: String,
+pub(crate) struct Worker {
+    pub(crate) bus: Arc<LocalBus>,
+    pub(crate) id: String,
     subjects: Subjects,
     requests: Subscription,
     queue: Subscription,
@@ -64,30 +64,30 @@ pub struct Worker {
 }
 
 /// A request as a worker got it.
-pub struct Asked {
-    pub ask: Ask,
-    pub subject: String,
-    pub body: Value,
+pub(crate) struct Asked {
+    pub(crate) ask: Ask,
+    pub(crate) subject: String,
+    pub(crate) body: Value,
     reply: String,
 }
 
 /// What a worker was told.
-pub struct Told {
-    pub control: Control,
-    pub call: CallId,
-    pub attempt: u32,
-    pub reply: Option<String>,
+pub(crate) struct Told {
+    pub(crate) control: Control,
+    pub(crate) call: CallId,
+    pub(crate) attempt: u32,
+    pub(crate) reply: Option<String>,
 }
 
 /// What a worker registers.
-pub struct Offers<'a> {
-    pub server: &'a str,
-    pub tools: Vec<Value>,
-    pub stateful: bool,
+pub(crate) struct Offers<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) tools: Vec<Value>,
+    pub(crate) stateful: bool,
 }
 
 impl<'a> Offers<'a> {
-    pub fn of(tools: &[Value]) -> Self {
+    pub(crate) fn of(tools: &[Value]) -> Self {
         Self {
             server: "math",
             tools: tools.to_vec(),
@@ -97,14 +97,14 @@ impl<'a> Offers<'a> {
 }
 
 impl Worker {
-    pub async fn start(hub: &Arc<Hub>, id: &str, offers: &Offers<'_>) -> Self {
+    pub(crate) async fn start(hub: &Arc<Hub>, id: &str, offers: &Offers<'_>) -> Self {
         let worker = Self::silent(hub, id).await;
         worker.register(offers, [0; 3]).await;
         worker
     }
 
     /// A worker that has not registered.
-    pub async fn silent(hub: &Arc<Hub>, id: &str) -> Self {
+    pub(crate) async fn silent(hub: &Arc<Hub>, id: &str) -> Self {
         let (bus, subjects) = (hub.connect(), subjects());
         let instance = subjects.instance_all(id);
         let requests = bus
@@ -126,21 +126,24 @@ impl Worker {
     }
 
     async fn put(&self, bucket: &str, key: &[&str], value: &Value) {
+        self.put_bytes(bucket, key, value.to_string().into()).await;
+    }
+
+    async fn put_bytes(&self, bucket: &str, key: &[&str], value: Bytes) {
         let name = self.subjects.bucket(bucket);
         let bucket = self
             .bus
             .bucket(&name, BucketSettings::default())
             .await
             .expect("a bucket");
-        let value = Bytes::from(value.to_string());
         bucket
             .put(&self.subjects.key(key), value)
             .await
             .expect("put");
     }
 
-    pub async fn register(&self, offers: &Offers<'_>, changes: [u64; 3]) {
-        let (server, mut tools) = (offers.server, serde_json::Map::new());
+    pub(crate) async fn register(&self, offers: &Offers<'_>, changes: [u64; 3]) {
+        let (server, mut tools) = (offers.server, Vec::new());
         for definition in &offers.tools {
             let name = definition["name"].as_str().expect("a name");
             let digest = toolbus_mesh::registry::digest(definition.to_string().as_bytes());
@@ -148,18 +151,29 @@ impl Worker {
             let record = json!({"name": full, "definition": definition});
             self.put(bucket::TOOLS, &[&subject::token(&full), &digest], &record)
                 .await;
-            tools.insert(name.to_owned(), digest.into());
+            tools.push((name.to_owned(), digest));
         }
         let lists = json!({"capabilities": {"tools": {}}, "ttlMs": 1000, "shared": true});
         let record = json!({"name": server, "lists": lists});
         self.put(bucket::SERVERS, &[server, "0123"], &record).await;
-        let served = json!({"digest": "0123", "tools": tools, "stateful": offers.stateful, "changes": changes});
-        let record = json!({"servers": {server: served}, "capacity": 8, "version": "1"});
-        self.put(bucket::WORKERS, &[&self.id], &record).await;
+        let served = ServedServer {
+            digest: "0123".to_owned(),
+            tools: tools.into_iter().collect(),
+            stateful: offers.stateful,
+            changes,
+        };
+        let record = WorkerRecord {
+            servers: [(server.to_owned(), served)].into_iter().collect(),
+            capacity: 8,
+            ..WorkerRecord::default()
+        };
+        let record = serde_json::to_vec(&record).expect("JSON");
+        self.put_bytes(bucket::WORKERS, &[&self.id], record.into())
+            .await;
     }
 
     /// Takes its record away, as one that drains does.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         let name = self.subjects.bucket(bucket::WORKERS);
         let bucket = self
             .bus
@@ -172,7 +186,7 @@ impl Worker {
             .expect("deleted");
     }
 
-    pub fn beat(&self, in_flight: usize) {
+    pub(crate) fn beat(&self, in_flight: usize) {
         let body = json!({"inFlight": in_flight, "capacity": 8, "draining": false, "digest": ""});
         let message = Message {
             subject: self.subjects.heartbeat(&self.id),
@@ -183,7 +197,7 @@ impl Worker {
     }
 
     /// The next request, by whichever subject.
-    pub async fn asked(&mut self) -> Asked {
+    pub(crate) async fn asked(&mut self) -> Asked {
         let next = async {
             tokio::select! {
                 message = self.requests.next() => message,
@@ -200,7 +214,7 @@ impl Worker {
     }
 
     /// What it is told next.
-    pub async fn told(&mut self) -> Told {
+    pub(crate) async fn told(&mut self) -> Told {
         let message = timeout(SOON, self.control.next())
             .await
             .expect("a word")
@@ -216,7 +230,7 @@ impl Worker {
     }
 
     /// Nothing more was asked or told.
-    pub async fn is_left_alone(&mut self) -> bool {
+    pub(crate) async fn is_left_alone(&mut self) -> bool {
         let next = async {
             tokio::select! {
                 _ = self.requests.next() => {}
@@ -227,11 +241,11 @@ impl Worker {
         timeout(Duration::from_secs(1), next).await.is_err()
     }
 
-    pub fn say(&self, asked: &Asked, frame: Frame) {
+    pub(crate) fn say(&self, asked: &Asked, frame: Frame) {
         self.say_with(asked, frame, |_| {});
     }
 
-    pub fn say_with(&self, asked: &Asked, frame: Frame, edit: impl FnOnce(&mut Reply)) {
+    pub(crate) fn say_with(&self, asked: &Asked, frame: Frame, edit: impl FnOnce(&mut Reply)) {
         let mut reply = Reply::new(frame, &self.id);
         reply.attempt = asked.ask.attempt;
         edit(&mut reply);
@@ -245,13 +259,13 @@ impl Worker {
     }
 
     /// The result, with this text in it.
-    pub fn end(&self, asked: &Asked, text: &str) {
+    pub(crate) fn end(&self, asked: &Asked, text: &str) {
         let body = result(text);
         self.say_with(asked, Frame::End, |reply| reply.body = body);
     }
 
     /// Not run, for this reason.
-    pub fn refuse(&self, asked: &Asked, frame: Frame, why: &str) {
+    pub(crate) fn refuse(&self, asked: &Asked, frame: Frame, why: &str) {
         let busy = Error::Busy {
             what: why.to_owned(),
             retry_after: Duration::from_millis(7),
@@ -264,7 +278,7 @@ impl Worker {
     }
 
     /// Answers what it was told with an error.
-    pub fn decline(&self, told: &Told) {
+    pub(crate) fn decline(&self, told: &Told) {
         let mut message = Message {
             subject: told.reply.clone().expect("a reply subject"),
             ..Message::default()
@@ -275,7 +289,7 @@ impl Worker {
     }
 }
 
-pub fn result(text: &str) -> Bytes {
+pub(crate) fn result(text: &str) -> Bytes {
     let content = json!([{"type": "text", "text": text}]);
     json!({"jsonrpc": "2.0", "id": 1, "result": {"content": content}})
         .to_string()
@@ -283,7 +297,7 @@ pub fn result(text: &str) -> Bytes {
 }
 
 /// The text of a result.
-pub fn text(outcome: &Result<Outcome, Error>) -> String {
+pub(crate) fn text(outcome: &Result<Outcome, Error>) -> String {
     let outcome = outcome.as_ref().expect("an outcome");
     let value: Value = outcome.object().to_raw().read().expect("JSON");
     value["content"][0]["text"]
@@ -293,17 +307,17 @@ pub fn text(outcome: &Result<Outcome, Error>) -> String {
 }
 
 /// A gateway's mesh.
-pub struct Gateway {
-    pub bus: Arc<LocalBus>,
-    pub mesh: Mesh,
+pub(crate) struct Gateway {
+    pub(crate) bus: Arc<LocalBus>,
+    pub(crate) mesh: Mesh,
 }
 
 impl Gateway {
-    pub async fn open(hub: &Arc<Hub>) -> Self {
+    pub(crate) async fn open(hub: &Arc<Hub>) -> Self {
         Self::open_with(hub, Settings::default()).await
     }
 
-    pub async fn open_with(hub: &Arc<Hub>, settings: Settings) -> Self {
+    pub(crate) async fn open_with(hub: &Arc<Hub>, settings: Settings) -> Self {
         let bus = hub.connect();
         let carrier: Arc<dyn Bus> = bus.clone();
         let mesh = Mesh::open(carrier, subjects(), settings)
@@ -313,7 +327,7 @@ impl Gateway {
     }
 
     /// A server, once this many workers have it.
-    pub async fn server(&self, name: &str, workers: usize) -> Arc<Remote> {
+    pub(crate) async fn server(&self, name: &str, workers: usize) -> Arc<Remote> {
         let server = ServerName::parse(name).expect("a name");
         let mut found = self.mesh.found();
         let wait = async {
@@ -333,14 +347,14 @@ impl Gateway {
 }
 
 /// A call on its way, as a task.
-pub struct Running {
-    pub end: CallEnd,
-    pub call: Arc<Call>,
+pub(crate) struct Running {
+    pub(crate) end: CallEnd,
+    pub(crate) call: Arc<Call>,
     task: tokio::task::JoinHandle<Result<Outcome, Error>>,
 }
 
 impl Running {
-    pub fn begin(server: &Arc<Remote>, request: Request) -> Self {
+    pub(crate) fn begin(server: &Arc<Remote>, request: Request) -> Self {
         let (call, end) = Call::begin(seed(), CancellationToken::new());
         let (server, own) = (Arc::clone(server), Arc::clone(&call));
         let tasks = tokio_util::task::TaskTracker::new();
@@ -348,7 +362,7 @@ impl Running {
         Self { end, call, task }
     }
 
-    pub async fn outcome(self) -> Result<Outcome, Error> {
+    pub(crate) async fn outcome(self) -> Result<Outcome, Error> {
         timeout(SOON * 10, self.task)
             .await
             .expect("an outcome")

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::Shared;
 use super::handshake::{self, Accepted};
 use super::pool::Pool;
+use super::settings::Credentials;
 use super::wire::{self, Info, Said};
 use crate::bus::{Denied, Link};
 
@@ -26,25 +27,39 @@ const MISSED: u32 = 2;
 
 /// Connects, serves the connection until it is lost, and begins again.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut pool = Pool::new(shared.addresses.clone());
+    let mut target = shared.target.subscribe();
     loop {
-        let address = pool.choose();
-        let connecting = handshake::connect(&address, &shared.settings);
-        let why = match tokio::time::timeout(CONNECT, connecting).await {
-            Err(_) => format!("{address}: no answer within {} s", CONNECT.as_secs()),
-            Ok(Err(error)) => error.0,
-            Ok(Ok(accepted)) => {
-                pool.connected(&accepted.info);
-                shared.began(&address.to_string(), &accepted.info);
-                let why = serve(&shared, accepted, &mut pool).await;
-                format!("{address}: {why}")
-            }
+        let ready = target.wait_for(|target| !target.addresses.is_empty()).await;
+        let Ok(current) = ready.map(|target| target.clone()) else {
+            return;
         };
-        shared.ended(why);
-        tokio::time::sleep(pool.delay()).await;
+        let mut pool = Pool::new(current.addresses);
+        while !target.has_changed().unwrap_or(true) {
+            attempt(&shared, &mut pool, &current.credentials).await;
+            tokio::select! {
+                () = tokio::time::sleep(pool.delay()) => {}
+                _ = target.changed() => break,
+            }
+        }
     }
 }
 
+/// One connection from its beginning to its end, if it comes to be one.
+async fn attempt(shared: &Shared, pool: &mut Pool, credentials: &Credentials) {
+    let address = pool.choose();
+    let connecting = handshake::connect(&address, &shared.settings, credentials);
+    let why = match tokio::time::timeout(CONNECT, connecting).await {
+        Err(_) => format!("{address}: no answer within {} s", CONNECT.as_secs()),
+        Ok(Err(error)) => error.0,
+        Ok(Ok(accepted)) => {
+            pool.connected(&accepted.info);
+            shared.began(&address.to_string(), &accepted.info);
+            let why = serve(shared, accepted, pool).await;
+            format!("{address}: {why}")
+        }
+    };
+    shared.ended(why);
+}
 /// Serves a connection; says why it ended.
 async fn serve(shared: &Shared, accepted: Accepted, pool: &mut Pool) -> String {
     let (from, to) = tokio::io::split(accepted.stream);

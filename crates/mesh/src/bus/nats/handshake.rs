@@ -63,7 +63,11 @@ struct Identity {
 }
 
 /// Connects to one server.
-pub(super) async fn connect(address: &Address, settings: &Settings) -> Result<Accepted, BusError> {
+pub(super) async fn connect(
+    address: &Address,
+    settings: &Settings,
+    credentials: &Credentials,
+) -> Result<Accepted, BusError> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await;
     let stream = stream.map_err(|error| BusError(format!("{address}: {error}")))?;
     let _ = stream.set_nodelay(true);
@@ -96,7 +100,7 @@ pub(super) async fn connect(address: &Address, settings: &Settings) -> Result<Ac
         headers: true,
         no_responders: true,
         name: &settings.name,
-        identity: identity(address, &settings.credentials, &info.nonce)?,
+        identity: identity(address, credentials, &info.nonce)?,
     };
     introduce(&mut stream, &mut read, &connect)
         .await
