@@ -37,7 +37,8 @@ The mesh is that of --nats, else of [mesh] in the configuration, else of NATS_UR
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Python files, each of which is a server; or a configuration, or a folder that holds one.
+    /// Python files, each of which is a server (FILE.py:OBJECT for one object of it); or a configuration, or a folder that
+    /// holds one.
     #[arg(value_name = "FILE|FOLDER", conflicts_with_all = ["url", "socket", "command"])]
     paths: Vec<PathBuf>,
     /// A server's MCP endpoint.
@@ -164,7 +165,11 @@ async fn serve(
     served: &Served,
     stop: &mut Stop,
 ) -> Result<(), Failed> {
-    tracing::info!(worker = worker.id(), "toolbus {} on {place}", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        worker = worker.id(),
+        "toolbus {} on {place}",
+        env!("CARGO_PKG_VERSION")
+    );
     let told = async {
         tell(servers).await;
         std::future::pending::<()>().await;
@@ -247,7 +252,10 @@ impl Place {
             (mesh.token, mesh.user, mesh.password, mesh.nkey) = (None, None, None, None);
             mesh.credentials = Some(path.clone());
         }
-        for (given, place) in [(&self.prefix, &mut mesh.prefix), (&self.tenant, &mut mesh.tenant)] {
+        for (given, place) in [
+            (&self.prefix, &mut mesh.prefix),
+            (&self.tenant, &mut mesh.tenant),
+        ] {
             if let Some(given) = given {
                 given.clone_into(place);
             }

@@ -12,6 +12,10 @@ use crate::commands::Failed;
 /// How long it may take to say whether it has the package.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
 
+/// Keeps files of the folder, such as a `math.py`, from taking the place of Python's own modules (3.11 and newer, as the
+/// package asks for).
+const SAFE: &str = "-P";
+
 /// Ends with 0 where the package is there. It is not loaded for that.
 const HAS_PACKAGE: &str =
     "import importlib.util, sys; sys.exit(importlib.util.find_spec('toolbus') is None)";
@@ -23,8 +27,11 @@ pub(super) async fn find(named: Option<&Path>) -> Result<PathBuf, Failed> {
         None => of_environment().unwrap_or_else(|| "python3".into()),
     };
     let mut asked = Command::new(&python);
-    asked.args(["-c", HAS_PACKAGE]);
-    asked.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    asked.args([SAFE, "-c", HAS_PACKAGE]);
+    asked
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let shown = python.display();
     match timeout(ASK_WITHIN, asked.kill_on_drop(true).status()).await {
         Ok(Ok(status)) if status.success() => Ok(python),
@@ -41,13 +48,18 @@ pub(super) async fn find(named: Option<&Path>) -> Result<PathBuf, Failed> {
     }
 }
 
-/// The command that serves a file on stdio.
-pub(super) fn command(python: &Path, file: &Path) -> Vec<String> {
+/// The command that serves a file, or one object of it, on stdio.
+pub(super) fn command(python: &Path, file: &Path, object: Option<&str>) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let host = ["-m", "toolbus.host"].map(str::to_owned);
+    let mut served = text(file);
+    if let Some(object) = object {
+        served.push(':');
+        served.push_str(object);
+    }
+    let host = [SAFE, "-m", "toolbus.host"].map(str::to_owned);
     let mut line = vec![text(python)];
     line.extend(host);
-    line.push(text(file));
+    line.push(served);
     line
 }
 

@@ -46,7 +46,11 @@ impl Served {
         } else if !arguments.command.is_empty() {
             let name = name_of(arguments, || called(&arguments.command))?;
             served.add(name, stdio(arguments.command.clone(), arguments)?);
-        } else if arguments.paths.iter().any(|path| is_python(path)) {
+        } else if arguments
+            .paths
+            .iter()
+            .any(|path| python_file(path).is_some())
+        {
             served.add_files(arguments).await?;
         } else {
             served.configured(arguments)?;
@@ -65,20 +69,22 @@ impl Served {
             let why = "--name is for one server; several files are called as they are";
             return Err(Failed::Usage(why.to_owned()));
         }
-        for path in &arguments.paths {
-            if !is_python(path) {
+        for given in &arguments.paths {
+            let Some((path, object)) = python_file(given) else {
                 let why = "serve Python files, or one configuration";
-                return Err(Failed::Usage(format!("{}: {why}", path.display())));
-            }
-            let file = std::path::absolute(path).ok().filter(|file| file.is_file());
+                return Err(Failed::Usage(format!("{}: {why}", given.display())));
+            };
+            let file = std::path::absolute(&path)
+                .ok()
+                .filter(|file| file.is_file());
             let missing = || Failed::Usage(format!("{}: there is no such file", path.display()));
             let file = file.ok_or_else(missing)?;
-            let name = name_of(arguments, || stem(path))?;
+            let name = name_of(arguments, || stem(&path))?;
             if self.config.servers.contains_key(name.as_str()) {
                 let why = format!("two files are called {name}: serve them by two workers");
                 return Err(Failed::Usage(why));
             }
-            let line = python::command(&python, &file);
+            let line = python::command(&python, &file, object.as_deref());
             self.add(name, stdio(line, arguments)?);
         }
         Ok(())
@@ -95,8 +101,12 @@ impl Served {
         }
         let (source, config) = load(arguments.paths.first().map(PathBuf::as_path))?;
         if config.servers.is_empty() {
+            let place = match arguments.paths.is_empty() {
+                true => String::new(),
+                false => format!("{source} has no servers; "),
+            };
             return Err(Failed::Usage(format!(
-                "there is nothing to serve: {source} has no servers; name a Python file, a configuration, or -- COMMAND"
+                "there is nothing to serve: {place}name a Python file, a configuration with servers, or a command behind --"
             )));
         }
         self.mesh = Some(config.mesh.clone());
@@ -141,8 +151,16 @@ impl Served {
     }
 }
 
-fn is_python(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "py")
+/// A Python file, and the object of it that is named behind a colon.
+fn python_file(given: &Path) -> Option<(PathBuf, Option<String>)> {
+    let text = given.to_str()?;
+    if text.ends_with(".py") {
+        return Some((given.to_owned(), None));
+    }
+    let (file, object) = text
+        .rsplit_once(':')
+        .filter(|(file, _)| file.ends_with(".py"))?;
+    Some((file.into(), Some(object.to_owned())))
 }
 
 fn stem(path: &Path) -> String {
@@ -153,7 +171,9 @@ fn stem(path: &Path) -> String {
 /// The name that was given, or the nearest one to what it is.
 fn name_of(arguments: &Arguments, own: impl FnOnce() -> String) -> Result<ServerName, Failed> {
     match &arguments.name {
-        Some(name) => ServerName::parse(name).map_err(|why| Failed::Usage(format!("--name: {why}"))),
+        Some(name) => {
+            ServerName::parse(name).map_err(|why| Failed::Usage(format!("--name: {why}")))
+        }
         None => Ok(ServerName::from_foreign(&own())),
     }
 }
@@ -215,9 +235,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_of_a_file_can_be_named() {
+        let read = |text| python_file(Path::new(text));
+        assert_eq!(read("a/math.py"), Some(("a/math.py".into(), None)));
+        assert_eq!(
+            read("math.py:mcp"),
+            Some(("math.py".into(), Some("mcp".to_owned())))
+        );
+        assert_eq!(read("toolbus.toml"), None);
+    }
+
+    #[test]
     fn a_server_is_called_by_what_runs() {
         for (line, name) in [
-            ("npx -y @modelcontextprotocol/server-files /data", "server-files"),
+            (
+                "npx -y @modelcontextprotocol/server-files /data",
+                "server-files",
+            ),
             ("npx some-server@1.2", "some-server"),
             ("/usr/bin/python3 tools/math.py", "math"),
             ("./target/fixture --stdio", "fixture"),
