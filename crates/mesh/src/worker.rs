@@ -4,7 +4,7 @@
 //! the calls under way in `calls`; what the worker tells of itself is in `registrar`, `pulse` and `service`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -114,8 +114,10 @@ struct Shared {
     wake: Notify,
     /// Rung when the heart is to beat at once.
     beat: Notify,
-    /// Takes nothing new.
+    /// It leaves.
     draining: CancellationToken,
+    /// Takes nothing new.
+    refuses: AtomicBool,
     /// Nothing is left to do.
     closed: CancellationToken,
     /// What the worker's own tasks end with.
@@ -220,6 +222,7 @@ impl Shared {
             wake: Notify::new(),
             beat: Notify::new(),
             draining: CancellationToken::new(),
+            refuses: AtomicBool::new(false),
             closed: CancellationToken::new(),
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -233,8 +236,14 @@ impl Shared {
             .saturating_sub(self.places.available_permits())
     }
 
+    /// It leaves.
     fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
+    }
+
+    /// It takes nothing new.
+    fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::SeqCst)
     }
 
     fn offered(&self) -> Arc<Offered> {

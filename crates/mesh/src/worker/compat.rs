@@ -185,7 +185,7 @@ async fn serve(
     if running.arrived.elapsed() > START_WITHIN {
         return Terminal::late(&id_of(payload), "the worker came to it too late");
     }
-    if shared.is_draining() {
+    if shared.refuses() {
         return Terminal::busy(&id_of(payload), "this worker is draining");
     }
     match plain_work(payload, tool, urn) {

@@ -1,12 +1,18 @@
-//! The end of a worker, without the loss of a call: it takes nothing new, finishes what runs, and leaves.
+//! The end of a worker, without the loss of a call: it says that it leaves, serves what was on its way to it by then, takes
+//! nothing new, finishes what runs, and leaves.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::calls::Stop;
+
+/// How long what comes is still served: as long as a gateway may take to hear that the worker leaves, and to know of
+/// another one that came instead. Who was sent away at once could find nobody.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How often it is seen whether the calls have ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -20,9 +26,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Waits for the word to drain, and does it.
 pub(super) async fn wait(shared: Arc<Shared>) {
     shared.draining.cancelled().await;
-    // From here on everything new is answered `busy`, also what is on its way to subjects that are being left.
     shared.beat.notify_one();
     tracing::info!(worker = shared.id, calls = shared.in_flight(), "draining");
+    shared.hush();
+    sleep(FAREWELL).await;
+    // From here on everything new is answered `busy`.
+    shared.refuses.store(true, Ordering::SeqCst);
     shared.hush();
     let until = Instant::now() + shared.settings.drain_within;
     while shared.is_awaited() && Instant::now() < until {

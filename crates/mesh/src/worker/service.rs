@@ -114,6 +114,8 @@ struct EndpointStats {
     last_error: String,
     processing_time: u64,
     average_processing_time: u64,
+    /// For what a service adds of its own, which clients expect even where it is nothing.
+    data: BTreeMap<&'static str, String>,
 }
 
 /// Begins to answer.
@@ -187,7 +189,7 @@ impl Shared {
             }),
             Verb::Stats => serde_json::to_vec(&Stats {
                 identity: identity("io.nats.micro.v1.stats_response"),
-                started: humantime::format_rfc3339_nanos(self.started_at).to_string(),
+                started: humantime::format_rfc3339_millis(self.started_at).to_string(),
                 endpoints: self.endpoints(place).into_iter().map(stats).collect(),
             }),
         };
@@ -241,5 +243,6 @@ fn stats((point, counters): (Endpoint, Counters)) -> EndpointStats {
         last_error: last.unwrap_or_else(PoisonError::into_inner).clone(),
         processing_time: nanos,
         average_processing_time: nanos.checked_div(requests).unwrap_or_default(),
+        data: BTreeMap::new(),
     }
 }

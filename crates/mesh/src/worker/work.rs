@@ -69,7 +69,7 @@ impl Shared {
             seed,
         };
         // Who drains still goes on with what it holds: nobody else can.
-        if self.is_draining() && !self.servers[server].backend.holds(&work.request) {
+        if self.refuses() && !self.servers[server].backend.holds(&work.request) {
             let busy = Terminal::busy(&work.id, "this worker is draining");
             return Err(Box::new(busy));
         }

@@ -33,7 +33,14 @@ async fn it_finishes_what_runs_and_takes_nothing_new() {
     assert_eq!(&answer.payload[..], b"ok");
     // What was claimed may still be told to go.
     stage.say("go", &claimed, "1").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // What was sent before its sender could know is served.
+    let echo = json!({"name": "echo", "arguments": {}});
+    let own = format!("toolbus.v1.inst._.{}.math=2Eecho", stage.worker.id());
+    stage
+        .peer
+        .send(&ask(own.clone(), "tools/call", "direct", &echo));
+    assert_eq!(stage.peer.last().await.frame, "end");
+    tokio::time::sleep(Duration::from_millis(700)).await;
     loop {
         let beat = beats.next().await.expect("a beat");
         let beat: serde_json::Value = serde_json::from_slice(&beat.payload).expect("JSON");
@@ -44,8 +51,6 @@ async fn it_finishes_what_runs_and_takes_nothing_new() {
     let key = format!("_.{}", stage.worker.id());
     let record = stage.value("WORKERS", &key).await.expect("a record");
     assert_eq!(record["draining"], true);
-    let echo = json!({"name": "echo", "arguments": {}});
-    let own = format!("toolbus.v1.inst._.{}.math=2Eecho", stage.worker.id());
     let refused = ask(own, "tools/call", "direct", &echo);
     stage.peer.send(&refused);
     stage.peer.send(&stage.ask("echo", "direct", json!({})));
@@ -57,7 +62,7 @@ async fn it_finishes_what_runs_and_takes_nothing_new() {
     assert_eq!(frames, ["503", "busy", "end", "end"]);
     stage.worker.closed().await;
     assert_eq!(stage.value("WORKERS", &key).await, None);
-    assert_eq!(stage.puppet.runs(), 2);
+    assert_eq!(stage.puppet.runs(), 3);
 }
 
 #[tokio::test(start_paused = true)]

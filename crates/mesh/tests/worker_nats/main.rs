@@ -1,0 +1,12 @@
+//! The worker on a real nats-server, asked by the gateway's side and by a foreign client.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+
+mod foreign;
+mod gateway;
+#[path = "../worker/puppet.rs"]
+mod puppet;
+mod restart;
+mod scene;
+#[path = "../bus/server.rs"]
+mod server;
