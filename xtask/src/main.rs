@@ -9,6 +9,7 @@ mod fuzz;
 mod gateway;
 mod http;
 mod place;
+mod python;
 mod run;
 mod say;
 mod server;
@@ -39,6 +40,8 @@ enum Chore {
     Setup,
     /// Show the main job: two real servers behind toolbus, called by a real client in both eras
     Demo,
+    /// Run the tests of the Python SDK
+    Python,
     /// Run everything that CI runs, and time each step
     Test,
     /// Check licences, duplicates, sources, the size of the tree, and the look of the files
@@ -84,6 +87,7 @@ fn chore(chore: Chore) -> Result<()> {
         Chore::Clients(options) => {
             nothing_failed("clients", clients::clients(&place, &options)?.failed)
         }
+        Chore::Python => nothing_failed("python", python::sdk(&place)?.failed),
         Chore::Fuzz(options) => fuzz::fuzz(&place, &options),
         Chore::Soak(options) => soak::chore(&place, &options),
         Chore::Chaos(options) => chaos::chore(&place, &options),

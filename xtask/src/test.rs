@@ -12,7 +12,7 @@ use crate::place::{Place, cargo};
 use crate::run::{not_started, run};
 use crate::say::say;
 use crate::soak::{self, soak};
-use crate::{clients, setup, tidy};
+use crate::{clients, python, setup, tidy};
 
 /// What a step counted.
 #[derive(Clone, Copy, Default)]
@@ -43,7 +43,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -62,6 +62,7 @@ const STEPS: [Step; 10] = [
     ("conformance, clients", |place| {
         suite(place, &Options::CLIENTS)
     }),
+    ("Python SDK", python_sdk),
     ("real clients", real_clients),
     ("soak, a slice of each part", slice),
     ("chaos, a slice", a_little_chaos),
@@ -177,6 +178,15 @@ fn slice(place: &Place) -> Result<Count> {
         passed: report.held(),
         failed: report.broken(),
         ignored: 0,
+    })
+}
+
+fn python_sdk(place: &Place) -> Result<Count> {
+    let tally = python::sdk(place)?;
+    Ok(Count {
+        passed: tally.passed,
+        failed: tally.failed,
+        ignored: tally.skipped,
     })
 }
 

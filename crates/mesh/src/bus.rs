@@ -191,6 +191,11 @@ pub trait Bus: Send + Sync + fmt::Debug {
         message: Message,
     ) -> BoxFuture<'a, Result<(), BusError>>;
 
+    /// What is appended to a stream outlives this process.
+    fn is_lasting(&self) -> bool {
+        true
+    }
+
     /// What it is, for a person: `NATS 2.15.1 at 127.0.0.1:4222`.
     fn describe(&self) -> String;
 

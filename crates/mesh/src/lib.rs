@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod caller;
 mod catalog;
+pub mod compat;
 pub mod fault;
 pub mod frame;
 pub mod registry;

@@ -3,13 +3,15 @@
 mod capabilities;
 mod clients;
 mod load;
+mod mesh;
 mod sections;
 mod values;
 
 pub(crate) use capabilities::{Capabilities, Federation, Peer};
 pub(crate) use load::{Problem, Source, check, find, load, parse};
+pub(crate) use mesh::{Mesh, Routing, ServerKind};
 pub(crate) use sections::{Audit, Caller, Gateway, Http, Server, Sessions, Start, Stdio};
-pub(crate) use values::{Span, Url};
+pub(crate) use values::{Secret, Span, Url};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) capabilities: Capabilities,
     /// Gateways of others, which call here and are called.
     pub(crate) federation: Federation,
+    /// The mesh: servers that other processes and machines bring.
+    pub(crate) mesh: Mesh,
     /// The servers, by name. Their order decides who holds a name that two of them use.
     pub(crate) servers: IndexMap<String, Server>,
 }

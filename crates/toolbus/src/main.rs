@@ -1,5 +1,6 @@
 //! `toolbus`: runs MCP tools anywhere, behind one door.
 
+mod broker;
 mod commands;
 mod config;
 mod descriptors;

@@ -130,6 +130,10 @@ SOURCE = '''
     worker.tool("partial")(functools.partial(lambda a, b: [a, b], 1))
 
     @worker.tool()
+    async def large(mib: int) -> str:
+        return "x" * (mib * 1024 * 1024)
+
+    @worker.tool()
     def forgot():
         async def work(): return 1
         return work()
@@ -254,6 +258,12 @@ def test_numbers_and_text_beyond_the_usual(calls: Peer) -> None:
     assert calls.text("untyped", {"value": "a\u2028b\nc"}) == "a\u2028b\nc"
     text = "é" * 3_000_000
     assert calls.text("untyped", {"value": text}) == text
+
+
+def test_a_result_that_is_too_large_is_an_error_and_not_the_end(calls: Peer) -> None:
+    assert "more than 38 MiB" in failed(calls.ask("large", {"mib": 39}))
+    assert len(calls.text("large", {"mib": 37})) == 37 * 1024 * 1024
+    assert len(calls.error(calls.call("x" * 5_000))["message"]) < 200
 
 
 def test_the_traceback_is_for_whoever_runs_it(tmp_path: Path, host: Callable[..., Host]) -> None:

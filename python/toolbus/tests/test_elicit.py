@@ -1,5 +1,6 @@
 """Questions to the person behind a caller: a call waits in its process, and a retry goes on with it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,15 @@ SOURCE = '''
     @worker.tool()
     def in_thread(ctx: Context) -> str:
         return str(ctx.run(ctx.elicit("Sure?", bool)).data)
+
+    @worker.tool(timeout=0.5)
+    def hurried(ctx: Context) -> str:
+        return str(ctx.run(ctx.elicit("Sure?", bool)).data)
+
+    @worker.tool()
+    async def places(ctx: Context) -> str:
+        await asyncio.sleep(0.5)
+        return str(ctx._call.engine._under_way)
 
     @worker.tool()
     async def can(ctx: Context) -> str:
@@ -175,6 +185,16 @@ def test_a_function_in_a_thread_asks(serve: Serve) -> None:
     peer = serve(SOURCE)
     asks = asked(peer, "in_thread")
     assert text(retry(peer, "in_thread", asks, accept(value=False))) == "False"
+
+
+def test_a_thread_whose_time_is_up_while_a_person_thinks(serve: Serve) -> None:
+    peer = serve(SOURCE)
+    asks = asked(peer, "hurried")
+    time.sleep(1)
+    done = retry(peer, "hurried", asks, accept(value=False))
+    assert done["isError"] and text(done) == "hurried did not end within 0.5 s"
+    # Its place is free again, once.
+    assert peer.text("places", caps=FORMS) == "1"
 
 
 def test_a_client_that_cannot_be_asked(serve: Serve) -> None:

@@ -10,12 +10,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::process::{ChildStderr, ChildStdout};
+use tokio_util::task::TaskTracker;
 
 use super::raw;
+use super::tail::Tail;
 
 /// This same binary, also when its file was replaced or removed since.
 const OURSELVES: &str = "/proc/self/exe";
@@ -92,6 +94,8 @@ impl fmt::Display for Ended {
 pub struct Child {
     news: Lines<BufReader<UnixStream>>,
     warden: tokio::process::Child,
+    /// Those that read what it writes, where nobody else does.
+    tasks: TaskTracker,
 }
 
 /// The pipes to a child.
@@ -155,12 +159,49 @@ impl Command {
         let mut news = BufReader::new(UnixStream::from_std(ours)?).lines();
         let first = tokio::time::timeout(START_WITHIN, news.next_line()).await;
         match first.map_err(|_| io::Error::other("its warden did not start in time"))?? {
-            Some(line) if line.starts_with("started ") => Ok((Child { news, warden }, streams)),
+            Some(line) if line.starts_with("started ") => {
+                let tasks = TaskTracker::new();
+                Ok((
+                    Child {
+                        news,
+                        warden,
+                        tasks,
+                    },
+                    streams,
+                ))
+            }
             Some(line) => Err(io::Error::other(
                 line.trim_start_matches("failed ").to_owned(),
             )),
             None => Err(io::Error::other("its warden ended at once")),
         }
+    }
+
+    /// Starts the command under a warden for what it does by itself: its stdin is at its end, its stdout goes nowhere, and
+    /// its last words on stderr are kept.
+    pub async fn start_alone(&self) -> io::Result<(Child, Tail)> {
+        let (child, streams) = self.start().await?;
+        let Streams {
+            mut stdout,
+            mut stderr,
+            ..
+        } = streams;
+        let tail = Tail::default();
+        let kept = tail.clone();
+        // Both end with the child.
+        let listen = async move {
+            let mut sink = tokio::io::sink();
+            let copy = tokio::io::copy(&mut stdout, &mut sink);
+            let hear = async {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                    kept.push(&buffer[..count]);
+                }
+            };
+            tokio::join!(copy, hear)
+        };
+        child.tasks.spawn(listen);
+        Ok((child, tail))
     }
 
     fn environment(&self) -> Vec<(OsString, OsString)> {

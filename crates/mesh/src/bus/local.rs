@@ -247,6 +247,10 @@ impl Bus for LocalBus {
         })
     }
 
+    fn is_lasting(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         "in process".to_owned()
     }

@@ -172,6 +172,11 @@ impl NatsBus {
         self.shared.server().version
     }
 
+    /// The server's address, once there was a connection.
+    pub fn address(&self) -> String {
+        self.shared.server().address
+    }
+
     fn jetstream(&self) -> JetStream {
         JetStream::new(self.shared.clone())
     }

@@ -101,6 +101,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, Problem> {
 
 /// What the types cannot say.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
+    config.mesh.check()?;
     for (name, server) in &config.servers {
         toolbus_model::ServerName::parse(name)?;
         match (&server.stdio, &server.http) {

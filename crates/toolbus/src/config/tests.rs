@@ -145,3 +145,68 @@ fn the_published_schema_is_the_one_of_the_code() {
         "run `cargo run -p toolbus -- schema > docs/toolbus.schema.json`"
     );
 }
+
+#[test]
+fn a_mesh_is_read() {
+    let config = parse(
+        "[mesh]\nurl = [\"nats://a:1\", \"b\"]\nprefix = \"p\"\ntenant = \"t\"\nnkey = \"file:/run/seed\"\nrouting = \"queue\"\ngrace = \"5s\"\ncompat = \"coreason\"\ntls = { ca = \"ca.pem\", first = true }\n",
+    );
+    let mesh = &config.mesh;
+    assert_eq!(check(&config), Ok(()));
+    let urls = mesh.url.as_ref().map(|urls| urls.list());
+    assert_eq!(urls, Some(vec!["nats://a:1".to_owned(), "b".to_owned()]));
+    assert_eq!(mesh.grace(), std::time::Duration::from_secs(5));
+    assert_eq!(
+        mesh.subjects().map(|subjects| subjects.gateway("g")),
+        Ok("p.v1.gw.g".into())
+    );
+    assert!(mesh.tls.first && mesh.routing == Routing::Queue);
+    let one = parse("[mesh]\nurl = \"a, b\"\n");
+    assert_eq!(
+        one.mesh.url.map(|urls| urls.list()),
+        Some(vec!["a".to_owned(), "b".to_owned()])
+    );
+    assert_eq!(Config::default().mesh.server, ServerKind::Auto);
+}
+
+#[test]
+fn a_mesh_that_contradicts_itself_is_refused() {
+    for (text, expected) in [
+        ("url = \"\"", "[mesh] url: it is empty"),
+        (
+            "url = \"a\"\nserver = \"managed\"",
+            "[mesh] has a `url` and a `server`: keep one of them",
+        ),
+        (
+            "prefix = \"a.b\"",
+            "[mesh] prefix \"a.b\": use 1 to 32 of [A-Za-z0-9_-]",
+        ),
+        (
+            "tenant = \"*\"",
+            "[mesh] tenant \"*\": use 1 to 32 of [A-Za-z0-9_-]",
+        ),
+        (
+            "token = \"a\"\ncredentials = \"b\"",
+            "[mesh] names more than one identity: keep one of `token`, `user`, `nkey` and `credentials`",
+        ),
+        (
+            "user = \"a\"",
+            "[mesh] needs both of `user` and `password`, or neither",
+        ),
+        (
+            "tls = { cert = \"a\" }",
+            "[mesh] tls needs both of `cert` and `key`, or neither",
+        ),
+        (
+            "compat = \"a.>\"",
+            "[mesh] compat: prefix \"a.>\": use 1 to 32 of [A-Za-z0-9_-]",
+        ),
+    ] {
+        assert_eq!(
+            problem(&format!("[mesh]\n{text}\n")),
+            format!("toolbus.toml: {expected}")
+        );
+    }
+    let server = problem("[mesh]\nserver = \"inprocess\"\n");
+    assert!(server.contains("`in-process`"), "{server}");
+}

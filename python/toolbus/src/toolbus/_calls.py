@@ -26,7 +26,7 @@ class Call:
     """A call, from its request to its result. But for what is said to be safe, it belongs to the loop's thread."""
 
     __slots__ = (
-        "arguments", "asked", "cancelled", "engine", "id", "is_begun", "limit", "meta", "questions", "reported", "result", "session", "state",
+        "arguments", "asked", "cancelled", "engine", "id", "is_begun", "is_counted", "limit", "meta", "questions", "reported", "result", "session", "state",
         "task", "terms", "timer", "tool",
     )
 
@@ -41,6 +41,8 @@ class Call:
         self.cancelled = False
         self.reported = float("-inf")
         self.is_begun = False
+        # It takes one of the places for calls that are under way.
+        self.is_counted = True
         # When a function in a thread is to have ended.
         self.limit: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toolbus._calls import Call, Id
 from toolbus._content import failure
 from toolbus._context import Context
-from toolbus._errors import Cancelled, ElicitationNotSupported, RpcError, ToolError, explain
+from toolbus._errors import Cancelled, ElicitationNotSupported, RpcError, ToolError, explain, shown
 from toolbus._json import dumps
 from toolbus._session import MODERN, SERVER, Session, Terms
 from toolbus._threads import Threads
@@ -95,7 +95,7 @@ class Engine:
         name, arguments, state = params.get("name"), params.get("arguments", {}), params.get("requestState")
         tool = self.tools.get(name) if type(name) is str else None
         if tool is None:
-            raise RpcError(-32602, f"unknown tool {name!r}" if name is not None else "params lacks name")
+            raise RpcError(-32602, f"unknown tool {shown(name)}" if name is not None else "params lacks name")
         if type(arguments) is not dict:
             raise RpcError(-32602, "arguments is an object")
         if state is not None and not terms.legacy:
@@ -178,9 +178,14 @@ class Engine:
             if not call.cancelled:
                 call.result = result if error is None else failure(str(error))
             return
-        self._under_way -= 1
+        self._leave(call)
         if not call.cancelled:
             self._send(call, result, error)
+
+    def _leave(self, call: Call) -> None:
+        if call.is_counted:
+            call.is_counted = False
+            self._under_way -= 1
 
     def _send(self, call: Call, result: bytes, error: RpcError | None) -> None:
         session = call.session
@@ -231,7 +236,7 @@ class Engine:
         call.session.calls.pop(call.id, None)
         call.session.send(dumps({"jsonrpc": "2.0", "id": call.id, "result": asks}) + b"\n")
         call.session = None
-        self._under_way -= 1
+        self._leave(call)
         self._parked[call.state] = call
         call.timer = self.loop.call_later(PARKED_FOR, self._expire, call)
 
@@ -257,6 +262,7 @@ class Engine:
         session.calls[id] = call
         if call.result is not None:
             return self._send(call, call.result, None)
+        call.is_counted = True
         self._under_way += 1
         self._deliver(call, params.get("inputResponses"))
 
@@ -290,7 +296,7 @@ def _inner(members: dict[str, Any]) -> bytes:
 
 
 def _unknown(method: str) -> RpcError:
-    return RpcError(-32601, f"unknown method {method!r}")
+    return RpcError(-32601, f"unknown method {shown(method)}")
 
 
 def _late(tool: Tool) -> str:

@@ -1,6 +1,10 @@
 """What a tool can raise, and what it can be told."""
 
 
+# Characters of a value that a message shows.
+_MAX_SHOWN = 80
+
+
 class ToolError(Exception):
     """Ends a call with `isError: true` and this message, word for word."""
 
@@ -19,6 +23,12 @@ class RpcError(Exception):
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(message)
         self.code, self.message, self.data = code, message, data
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def explain(error: BaseException) -> str:

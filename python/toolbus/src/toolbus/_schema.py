@@ -5,11 +5,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
+from toolbus._errors import shown
+
 # Faults that a message names. A list of a thousand wrong items needs no thousand lines.
 _MAX_FAULTS = 10
-
-# Characters of a wrong value that a message shows.
-_MAX_SHOWN = 80
 
 
 class Plain(GenerateJsonSchema):
@@ -64,6 +63,4 @@ def _fault(fault: dict[str, Any]) -> str:
     line = f"- {place}: {fault['msg']}"
     if fault["type"] in ("missing", "extra_forbidden", "unexpected_keyword_argument"):
         return line
-    shown = repr(fault["input"])
-    shown = shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "..."
-    return f"{line} (got {shown})"
+    return f"{line} (got {shown(fault['input'])})"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolbus._calls import RANKS, Call, Id
-from toolbus._errors import RpcError, ToolError
+from toolbus._content import failure
+from toolbus._errors import RpcError, ToolError, shown
 from toolbus._json import dumps, loads
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ SERVER = _PREFIX + "serverInfo"
 
 # The largest message: more than any gateway lets through.
 MAX_LINE = 64 * 1024 * 1024
+
+# The largest result. A worker or gateway of Toolbus gives a server up that sends a line of 40 MiB.
+MAX_RESULT = 38 * 1024 * 1024
 
 # Seconds for what still runs when a client has closed its side. MCP wants servers to end promptly then.
 _GRACE = 1.0
@@ -159,14 +163,17 @@ class Session(asyncio.Protocol):
 
     def reply(self, id: Id, result: bytes, legacy: bool) -> None:
         """Sends a result, whose members are JSON already."""
+        if len(result) > MAX_RESULT:
+            mib = MAX_RESULT // (1024 * 1024)
+            result = failure(f"the result has {len(result)} bytes, and more than {mib} MiB do not get through: return less, or a link")
         tail = b"}}\n" if legacy else self.engine.tail
         self.send(b"".join((b'{"jsonrpc":"2.0","id":', dumps(id), b',"result":{', result, tail)))
 
     def fail(self, id: Id | None, error: RpcError) -> None:
         """Sends an error."""
-        shown: dict[str, Any] = {"code": error.code, "message": str(error)}
-        shown |= {"data": error.data} if error.data is not None else {}
-        message = {"jsonrpc": "2.0"} | ({"id": id} if id is not None else {}) | {"error": shown}
+        said: dict[str, Any] = {"code": error.code, "message": str(error)}
+        said |= {"data": error.data} if error.data is not None else {}
+        message = {"jsonrpc": "2.0"} | ({"id": id} if id is not None else {}) | {"error": said}
         self.send(dumps(message) + b"\n")
 
     # What is read.
@@ -190,7 +197,7 @@ class Session(asyncio.Protocol):
             if type(params) is not dict:
                 raise RpcError(-32600, "params is an object")
             if id in self.calls:
-                raise RpcError(-32600, f"the id {id!r} belongs to a request that is still under way")
+                raise RpcError(-32600, f"the id {shown(id)} belongs to a request that is still under way")
             self.engine.serve(self, id, method, params)
         except RpcError as error:
             self.fail(id, error)
@@ -250,7 +257,7 @@ class Session(asyncio.Protocol):
 def _rank(level: Any) -> int:
     rank = RANKS.get(level) if isinstance(level, str) else None
     if rank is None:
-        raise RpcError(-32602, f"unknown log level {level!r}; MCP has {', '.join(RANKS)}")
+        raise RpcError(-32602, f"unknown log level {shown(level)}; MCP has {', '.join(RANKS)}")
     return rank
 
 
@@ -258,5 +265,5 @@ def _not_spoken(version: object) -> RpcError:
     if version is None:
         return RpcError(-32602, f"_meta lacks {VERSION!r}; a client of an older revision sends initialize first")
     return RpcError(
-        -32022, f"revision {version!r} is not supported; use {MODERN}", {"supported": [MODERN], "requested": version}
+        -32022, f"revision {shown(version)} is not supported; use {MODERN}", {"supported": [MODERN], "requested": version}
     )
