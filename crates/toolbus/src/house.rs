@@ -17,7 +17,7 @@ use toolbus_gateway::audit::Audit;
 use toolbus_gateway::catalog::Holders;
 use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
 use toolbus_gateway::{Gateway, Key, Server, Setup};
-use toolbus_model::{Caller, ServerName};
+use toolbus_model::{Backend, Caller, ServerName};
 
 use crate::config::{Config, Source};
 use crate::memory::Memory;
@@ -195,6 +195,16 @@ fn policy(config: &Config) -> Policy {
         return Policy::open().with(peers);
     }
     Policy::new(callers).with(peers)
+}
+
+/// The servers of a configuration by themselves, for a worker. They start.
+pub(crate) fn back_ends(config: &Config) -> Result<Vec<(ServerName, Arc<dyn Backend>)>, String> {
+    let starts = Starts::default();
+    let start = |wanted: &Wanted| {
+        let server = wanted.start(None, &starts, None);
+        (server.name.clone(), Arc::clone(&server.backend))
+    };
+    Ok(Wanted::all(config)?.iter().map(start).collect())
 }
 
 /// Who may come in by HTTP, at the address of this configuration.
