@@ -114,13 +114,10 @@ impl Server {
 
     /// Where it takes leaf nodes.
     pub(crate) fn leaf_address(&self) -> String {
-        let file = self.path(&format!("nats-server_{}.ports", self.child.id()));
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let ports: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let url = ports["leafnodes"][0]
-            .as_str()
-            .expect("a port for leaf nodes");
-        url.rsplit("//").next().expect("an address").to_owned()
+        let log = self.log();
+        let line = log.split("Listening for leafnode connections on ").nth(1);
+        let address = line.and_then(|line| line.lines().next());
+        address.expect("a port for leaf nodes").to_owned()
     }
 
     /// What it wrote to its log.
