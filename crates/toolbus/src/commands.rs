@@ -7,6 +7,8 @@ mod servers;
 mod stdio;
 mod tools;
 mod up;
+mod worker;
+mod workers;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ Examples:
   toolbus tools mcp.json              what there is to call
   toolbus call mcp.json files.read path=README.md
   toolbus doctor mcp.json             what is wrong with which server
+  toolbus worker math.py              serve the functions of a file on the mesh
+  toolbus workers                     who serves on the mesh
 
 Exit status: 0 done; 1 a tool reported a failure, or the doctor did; 2 wrong command or configuration; 3 no outcome.";
 
@@ -100,6 +104,10 @@ enum Command {
     Call(call::Arguments),
     /// Start every server once and say what is wrong with which.
     Doctor(doctor::Arguments),
+    /// Serve functions or MCP servers on the mesh until stopped.
+    Worker(Box<worker::Arguments>),
+    /// List, show or drain the workers of the mesh.
+    Workers(workers::Arguments),
 }
 
 /// Where the configuration is.
@@ -127,7 +135,10 @@ fn load(path: Option<&Path>) -> Result<(Source, Config), Failed> {
 pub(crate) fn run() -> ExitCode {
     let line = CommandLine::parse();
     // Commands for a person stay quiet unless asked; servers tell what they do.
-    let serves = matches!(line.command, Command::Up(_) | Command::Stdio(_));
+    let serves = matches!(
+        line.command,
+        Command::Up(_) | Command::Stdio(_) | Command::Worker(_)
+    );
     start_logs(
         &line.logs,
         if serves {
@@ -153,6 +164,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Tools(arguments) => within(tools::run(arguments)),
         Command::Call(arguments) => within(call::run(arguments)),
         Command::Doctor(arguments) => within(doctor::run(arguments)),
+        Command::Worker(arguments) => within(worker::run(*arguments)),
+        Command::Workers(arguments) => within(workers::run(arguments)),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,

@@ -4,7 +4,6 @@ mod abroad;
 mod capability;
 mod guests;
 mod mesh;
-mod opening;
 mod servers;
 
 use std::collections::HashMap;
@@ -19,8 +18,9 @@ use toolbus_gateway::audit::Audit;
 use toolbus_gateway::catalog::Holders;
 use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
 use toolbus_gateway::{Gateway, Key, Server, Setup};
-use toolbus_model::{Caller, ServerName};
+use toolbus_model::{Backend, Caller, ServerName};
 
+use crate::broker::Purpose;
 use crate::config::{Config, Source};
 use crate::memory::Memory;
 use crate::state;
@@ -29,7 +29,8 @@ use guests::Guests;
 use servers::{Recipe, Wanted};
 
 pub(crate) use capability::check as check_capabilities;
-pub(crate) use mesh::{Opening, Standing};
+use mesh::Opening;
+pub(crate) use mesh::Standing;
 pub(crate) use servers::target;
 
 /// Shortest `state_key` that is accepted, in characters.
@@ -62,9 +63,10 @@ pub(crate) struct Changes {
 }
 
 impl House {
-    /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
+    /// Opens the gateway of a configuration for one question; its servers start. Must be called within a runtime.
     pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
-        Self::open_with(config, audit, key, None, Holders::new(), None, None)
+        let opening = mesh::opening(config, Purpose::Ask)?;
+        Self::open_with(config, audit, key, None, Holders::new(), opening, None)
     }
 
     /// [`House::open`] with what is remembered of earlier runs: servers whose lists are known start when they are used.
@@ -80,7 +82,7 @@ impl House {
         let names = memory.as_ref().map(|memory| memory.recall_names(source));
         let names = names.unwrap_or_default();
         let abroad = Abroad::open(config)?;
-        let opening = opening::opening(config);
+        let opening = mesh::opening(config, Purpose::Gateway)?;
         let house = Self::open_with(config, audit, key, memory, names, opening, Some(abroad))?;
         if let Some(memory) = &house.memory {
             memory.follow_names(source, Arc::clone(&house.gateway));
@@ -228,6 +230,16 @@ fn rules(config: &Config) -> Policy {
         return Policy::open().with(peers);
     }
     Policy::new(callers).with(peers)
+}
+
+/// The servers of a configuration by themselves, for a worker. They start.
+pub(crate) fn back_ends(config: &Config) -> Result<Vec<(ServerName, Arc<dyn Backend>)>, String> {
+    let starts = Starts::default();
+    let start = |wanted: &Wanted| {
+        let server = wanted.start(None, &starts, None);
+        (server.name.clone(), Arc::clone(&server.backend))
+    };
+    Ok(Wanted::all(config)?.iter().map(start).collect())
 }
 
 /// Who may come in by HTTP, at the address of this configuration.

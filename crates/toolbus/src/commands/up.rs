@@ -109,13 +109,13 @@ fn tell(gateway: &toolbus_gateway::Gateway, port: u16, needs_token: bool) {
 }
 
 /// The signals that ask us to stop.
-struct Stop {
+pub(super) struct Stop {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Stop {
-    fn new() -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, String> {
         let listen =
             |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
         Ok(Self {
@@ -124,7 +124,7 @@ impl Stop {
         })
     }
 
-    async fn requested(&mut self) -> &'static str {
+    pub(super) async fn requested(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
