@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nats
 from _nats import Broker
-from _support import PYTHON, ROOT, Checks, Gateway, eventually, run
+from _support import HERE, PYTHON, ROOT, TOOLBUS, Checks, Gateway, eventually, run
 from mcp import Client
 
 URN = "urn:demo:actionspace:solver:add:v1"
@@ -181,6 +181,31 @@ async def cleared(checks: Checks, folder: Path, url: str) -> None:
         checks.equal("who is cleared can", seen[0], 502)
 
 
+async def plain_caller(checks: Checks, gateway: Gateway, folder: Path, url: str) -> None:
+    """A worker of ours, reached by a script that knows nothing of Toolbus."""
+    environment = {"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": str(folder)}
+    odd = [PYTHON, str(HERE / "_odd.py")]
+    command = [TOOLBUS, "worker", "--nats", url, "--compat", "coreason", "--name", "odd", "--", *odd]
+    with (folder / "worker.log").open("ab") as log:
+        worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        urn = "urn:toolbus:tool:odd:fine"
+        found = await is_listed(gateway, urn)
+        checks.that("a worker of ours is found", found, (folder / "worker.log").read_text()[-600:])
+        names = [name for one, name in listed(gateway).items() if "fine" in one]
+        checks.equal("and is listed once, although it answers on the published subjects too", names, ["fine"])
+        caller = [PYTHON, "examples/coreason/caller.py", urn, '{"n": 7}', url]
+        seen = await asyncio.to_thread(subprocess.run, caller, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        reply = json.loads(seen.stdout or "{}")
+        said = reply.get("result", {}).get("structuredContent")
+        checks.equal("caller.py calls it", (said, seen.stderr), ({"n": 7}, ""))
+        seen = await asyncio.to_thread(execute, gateway, urn, {"n": 8})
+        checks.equal("and so does the capability API", (seen[0], seen[1].get("structuredContent")), (200, {"n": 8}))
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
 def peer(name: str, instance: str, other: str, url: str, more: str) -> str:
     return f"""
 [mesh]
@@ -234,6 +259,8 @@ async def main(checks: Checks, folder: Path) -> None:
         config = CONFIG.format(url=broker.url, more='trusted_peers = ["127.0.0.1"]')
         with Gateway(checks, folder / "up", config, wait=False) as gateway:
             await plain_worker(checks, gateway, folder, broker.url)
+            with checks.group("a plain caller"):
+                await plain_caller(checks, gateway, folder, broker.url)
             with checks.group("odd workers"):
                 await odd_workers(checks, gateway, client)
             with checks.group("the registry"):
