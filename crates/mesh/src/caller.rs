@@ -15,6 +15,7 @@ mod pins;
 mod reasons;
 mod remote;
 mod request;
+mod roster;
 mod switchboard;
 
 use std::collections::HashMap;
@@ -25,14 +26,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use toolbus_model::CallId;
 
-use crate::bus::{Bus, BusError, Denied};
+use crate::bus::{Bus, BusError, Denied, Message};
 use crate::catalog::Watch;
-use crate::frame::Start;
-use crate::subject::Subjects;
+use crate::frame::{Control, Frame, Start, header};
+use crate::subject::{self, Subjects};
 pub use assertion::SigningKey;
 use link::LinkState;
 pub use remote::Remote;
+pub use roster::{Member, Roster};
 use switchboard::Switchboard;
 
 /// How long a tool stays listed after its last worker left, so that a rolling restart does not change the lists.
@@ -139,7 +142,10 @@ impl Mesh {
         let inbox = core.board.pattern();
         let replies = core.bus.subscribe(&inbox, None, REPLIES).await?;
         let (reading, closing) = (Arc::clone(&core), core.closing.clone());
-        let reading = async move { reading.board.read(replies).await };
+        let reading = async move {
+            let stray = |message: &Message| reading.stop_stray(message);
+            reading.board.read(replies, stray).await;
+        };
         core.tasks.spawn(closing.run_until_cancelled_owned(reading));
         core.tasks.spawn(hear_denials(Arc::clone(&core), denied));
         core.tasks.spawn(follow_link(Arc::clone(&core)));
@@ -182,6 +188,33 @@ impl Mesh {
         self.core.closing.cancel();
         self.core.tasks.close();
         self.core.tasks.wait().await;
+    }
+}
+
+impl Core {
+    /// A worker is at a call that nobody waits for any more. Either the word to stop it was lost, or nobody knew yet to
+    /// whom it had to be said; the next sign of life brings the next word.
+    fn stop_stray(&self, message: &Message) {
+        let headers = &message.headers;
+        let frame = headers.get(header::FRAME).and_then(Frame::parse);
+        if !matches!(frame, Some(Frame::Ack | Frame::Claim | Frame::KeepAlive)) {
+            return;
+        }
+        let call = headers.get(header::CALL).and_then(CallId::parse);
+        let attempt = headers.get(header::ATTEMPT).map_or(Ok(1), str::parse);
+        let Some(((call, worker), attempt)) =
+            call.zip(headers.get(header::WORKER)).zip(attempt.ok())
+        else {
+            return;
+        };
+        let subject = self.subjects.control(worker);
+        if subject::check(&subject, false).is_ok() {
+            let _ = self.bus.send(Message {
+                subject,
+                headers: Control::Cancel.headers(Some((call, attempt))),
+                ..Message::default()
+            });
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
 use toolbus_gateway::{Gateway, Key, Server, Setup};
 use toolbus_model::{Backend, Caller, ServerName};
 
+use crate::broker::Purpose;
 use crate::config::{Config, Source};
 use crate::memory::Memory;
 use crate::state;
@@ -26,7 +27,8 @@ use guests::Guests;
 use servers::{Recipe, Wanted};
 
 pub(crate) use capability::check as check_capabilities;
-pub(crate) use mesh::{Joined, Opening, Standing};
+use mesh::Opening;
+pub(crate) use mesh::Standing;
 pub(crate) use servers::target;
 
 /// Shortest `state_key` that is accepted, in characters.
@@ -57,9 +59,10 @@ pub(crate) struct Changes {
 }
 
 impl House {
-    /// Opens the gateway of a configuration; its servers start. Must be called within a runtime.
+    /// Opens the gateway of a configuration for one question; its servers start. Must be called within a runtime.
     pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
-        Self::open_with(config, audit, key, None, Holders::new(), None)
+        let opening = mesh::opening(config, Purpose::Ask)?;
+        Self::open_with(config, audit, key, None, Holders::new(), opening)
     }
 
     /// [`House::open`] with what is remembered of earlier runs: servers whose lists are known start when they are used.
@@ -74,7 +77,8 @@ impl House {
         let memory = memory.inspect_err(|error| tracing::warn!("{error}")).ok();
         let names = memory.as_ref().map(|memory| memory.recall_names(source));
         let names = names.unwrap_or_default();
-        let house = Self::open_with(config, audit, key, memory, names, None)?;
+        let opening = mesh::opening(config, Purpose::Gateway)?;
+        let house = Self::open_with(config, audit, key, memory, names, opening)?;
         if let Some(memory) = &house.memory {
             memory.follow_names(source, Arc::clone(&house.gateway));
         }

@@ -224,6 +224,7 @@ fn keep_fixed(config: &mut Config, running: &Config, is_http: bool) -> Vec<&'sta
             is_http,
             keep(&mut new.max_connections, &old.max_connections),
         ),
+        ("[mesh]", true, keep(&mut config.mesh, &running.mesh)),
         (
             "[audit] file",
             true,

@@ -101,7 +101,7 @@ impl<'a> Mesh<'a> {
     pub(super) async fn start_worker(&self, worker: usize) -> Result<()> {
         let name = format!("worker-{worker}");
         let mut command = self.toolbus()?;
-        command.args(["worker", "--mesh", &self.url, "--name", "ledger"]);
+        command.args(["worker", "--nats", &self.url, "--name", "ledger"]);
         command.args(["--capacity", &CAPACITY.to_string(), "--"]);
         command.arg(self.place.binary(self.profile, "ledger")?);
         command.arg(self.ledger(worker));

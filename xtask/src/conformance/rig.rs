@@ -106,7 +106,7 @@ impl Mesh {
         let mark = scratch.display().to_string();
         let broker = runtime.block_on(Broker::start(place, scratch.to_owned(), mark))?;
         let mut command = Command::new(place.binary("debug", "toolbus")?);
-        command.args(["worker", "--mesh", &broker.url(), "--name", "fixture", "--"]);
+        command.args(["worker", "--nats", &broker.url(), "--name", "fixture", "--"]);
         command.arg(fixture).arg("stdio");
         command.env("XDG_STATE_HOME", scratch.join("worker-state"));
         let worker = Process::start("worker", &mut command, scratch)?;

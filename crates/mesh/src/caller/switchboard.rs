@@ -118,25 +118,26 @@ impl Switchboard {
         }
     }
 
-    /// Hands on what comes in, until nothing does any more.
-    pub(crate) async fn read(&self, mut replies: Subscription) {
+    /// Hands on what comes in, until nothing does any more. What is for nobody goes to `stray`.
+    pub(crate) async fn read(&self, mut replies: Subscription, stray: impl Fn(&Message)) {
         while let Some(message) = replies.next().await {
-            self.deliver(message);
+            if let Some(message) = self.deliver(message) {
+                stray(&message);
+            }
         }
     }
 
-    /// Hands on one message.
-    pub(crate) fn deliver(&self, message: Message) {
+    /// Hands on one message; gives back one whose call is over.
+    pub(crate) fn deliver(&self, message: Message) -> Option<Message> {
         let last = message.subject.rsplit('.').next().unwrap_or_default();
-        let Some((token, origin)) = parse(last) else {
-            return;
-        };
-        // Replies to calls that are over are nobody's.
+        let (token, origin) = parse(last)?;
         let slot = self.shard(token).get(&token).cloned();
-        if let Some(slot) = slot {
-            let now = self.now();
-            slot.take(message, origin, now);
-        }
+        let Some(slot) = slot else {
+            return Some(message);
+        };
+        let now = self.now();
+        slot.take(message, origin, now);
+        None
     }
 
     /// Tells the calls that published to this subject.

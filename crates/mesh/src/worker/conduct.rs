@@ -98,7 +98,7 @@ async fn claim(shared: &Shared, running: &Running, payload: &Bytes) -> Result<()
     {
         let mut state = running.state();
         state.sign = Instant::now() + GO_WITHIN;
-        shared.sign(&state, Frame::Claim, None);
+        shared.sign(running.id, &state, Frame::Claim, None);
     }
     loop {
         running.decided.notified().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
-use toolbus_model::Error;
+use toolbus_model::{CallId, Error};
 
 use super::Shared;
 use super::calls::{Running, State};
@@ -216,7 +216,7 @@ impl Shared {
             attempt,
             ..self.last(&terminal)
         };
-        if let Err(why) = self.send_to(to, reply, code, None) {
+        if let Err(why) = self.send_to(to, reply, code) {
             tracing::debug!("a refusal was not sent: {why}");
         }
     }
@@ -233,14 +233,22 @@ impl Shared {
         }
     }
 
-    /// A sign of life. With `heard` the server says there when nobody hears it.
-    pub(super) fn sign(&self, state: &State, frame: Frame, heard: Option<String>) {
+    /// A sign of life. It names its call, so that a gateway where nobody waits for it any more can say so. With `heard`
+    /// the server says there when nobody hears it.
+    pub(super) fn sign(&self, id: CallId, state: &State, frame: Frame, heard: Option<String>) {
         let reply = Reply {
             attempt: state.attempt,
             ..Reply::new(frame, &self.id)
         };
+        let mut headers = reply.headers();
+        headers.put(header::CALL, id.to_string());
         // The next one follows.
-        let _ = self.send_to(&state.reply, reply, None, heard);
+        let _ = self.bus.send(Message {
+            subject: state.reply.clone(),
+            reply: heard,
+            headers,
+            ..Message::default()
+        });
     }
 
     /// A notification of a call; false where there was no way for it.
@@ -264,16 +272,10 @@ impl Shared {
             attempt: state.attempt,
             ..reply
         };
-        self.send_to(&state.reply, reply, code, None)
+        self.send_to(&state.reply, reply, code)
     }
 
-    fn send_to(
-        &self,
-        to: &str,
-        reply: Reply,
-        code: Option<i64>,
-        heard: Option<String>,
-    ) -> Result<(), NotSent> {
+    fn send_to(&self, to: &str, reply: Reply, code: Option<i64>) -> Result<(), NotSent> {
         let mut headers = reply.headers();
         if let Some(code) = code {
             let text = reply.error.unwrap_or_else(|| "error".to_owned());
@@ -282,7 +284,7 @@ impl Shared {
         }
         self.bus.send(Message {
             subject: to.to_owned(),
-            reply: heard,
+            reply: None,
             headers,
             payload: reply.body,
             no_responders: false,

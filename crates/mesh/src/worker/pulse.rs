@@ -90,7 +90,7 @@ impl Shared {
                 let heard = running
                     .listens
                     .then(|| format!("{}.{}", self.inbox, running.id));
-                self.sign(&state, frame, heard);
+                self.sign(running.id, &state, frame, heard);
                 (state.told, state.sign) = (true, now + KEEP_ALIVE);
                 if !std::mem::take(&mut state.unheard.1) {
                     state.unheard.0 = 0;

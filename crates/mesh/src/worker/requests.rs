@@ -83,6 +83,6 @@ impl Shared {
             Start::Claim => Frame::Claim,
             Start::Direct => Frame::Ack,
         };
-        self.sign(&state, frame, None);
+        self.sign(running.id, &state, frame, None);
     }
 }

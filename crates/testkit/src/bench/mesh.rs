@@ -205,6 +205,11 @@ async fn give_up(backend: &dyn Backend, request: Request, number: usize) -> Resu
             | toolbus_model::Error::Unavailable(_)
             | toolbus_model::Error::OutcomeUnknown(_),
         ) => Ok(()),
+        // Nobody who gives up waits for the worker, so that it may have too much to do.
+        Err(toolbus_model::Error::Busy { retry_after, .. }) => {
+            tokio::time::sleep(retry_after).await;
+            Ok(())
+        }
         other => Err(format!("a call that was given up ended with {other:?}").into()),
     }
 }

@@ -47,7 +47,7 @@ struct Wanted {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
     let wanted = sort_out(&arguments.words)?;
-    let (gateway, server) = match arguments.place.url {
+    let (opened, server) = match arguments.place.url {
         Some(_) => {
             let path = format!("/servers/{}/mcp", wanted.server);
             (
@@ -60,8 +60,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
             wanted.server.as_str(),
         ),
     };
-    let done = call(&gateway, server, &wanted, arguments.json).await;
-    gateway.close().await;
+    let done = call(&opened.gateway, server, &wanted, arguments.json).await;
+    opened.gateway.close().await;
     done
 }
 
@@ -100,7 +100,9 @@ async fn call(
     wanted: &Wanted,
     as_json: bool,
 ) -> Result<(), Failed> {
-    let offer = gateway.offers().into_iter().next().map(|(_, offer)| offer);
+    let offers = gateway.offers().into_iter();
+    let mut own = offers.filter(|(name, _)| name.as_str() == server);
+    let offer = own.next().map(|(_, offer)| offer);
     let tool = offer
         .as_ref()
         .and_then(|offer| offer.tools.iter().find(|tool| *tool.key == *wanted.tool));

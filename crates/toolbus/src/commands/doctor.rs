@@ -24,17 +24,26 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
     let started = Instant::now();
-    let gateway = match arguments.place.url {
+    let opened = match arguments.place.url {
         Some(_) => servers::remote(&arguments.place, "/mcp").await?,
         None => servers::local(arguments.path.as_ref(), None).await?,
     };
+    let gateway = &opened.gateway;
     let offers = gateway.offers();
+    let mut failed = 0;
+    match (opened.mesh(), opened.mesh_problem()) {
+        (Some(mesh), _) => say::out(format!("ok    mesh: {mesh}")),
+        (None, Some(problem)) if opened.wants_mesh => {
+            failed += 1;
+            say::out(format!("FAIL  mesh: {problem}"));
+        }
+        (None, _) => {}
+    }
     if offers.is_empty() {
         say::out(
             "no servers are configured; add [servers.NAME.stdio] or [servers.NAME.http] to toolbus.toml",
         );
     }
-    let mut failed = 0;
     for (name, offer) in &offers {
         match &offer.health {
             Health::Up | Health::Resting => say::out(format!("ok    {name}: {}", summary(offer))),

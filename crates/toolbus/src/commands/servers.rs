@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderMap, HeaderValue, Uri};
+use tokio::sync::watch;
 use toolbus_backends::mcp::{HttpTarget, McpServer, Settings, Target};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::policy::Policy;
@@ -13,7 +14,8 @@ use toolbus_gateway::{Gateway, Server, ServerSettings, Setup};
 use toolbus_model::ServerName;
 
 use super::{Failed, load};
-use crate::house::{self, House};
+use crate::config::{ServerKind, Source};
+use crate::house::{self, House, Standing};
 
 /// How long a command waits for servers to start; some are downloaded first.
 const START_WITHIN: Duration = Duration::from_secs(90);
@@ -32,36 +34,84 @@ pub(super) struct Where {
 /// What the gateway at the URL is called in this command.
 pub(super) const REMOTE: &str = "gateway";
 
-/// Opens the servers of a configuration, or only the one that is asked for.
-pub(super) async fn local(
-    path: Option<&PathBuf>,
-    only: Option<&str>,
-) -> Result<Arc<Gateway>, Failed> {
+/// Opens the servers of a configuration and those on its mesh, or only the one that is asked for.
+pub(super) async fn local(path: Option<&PathBuf>, only: Option<&str>) -> Result<Opened, Failed> {
     let (source, mut config) = load(path.map(PathBuf::as_path))?;
     config.callers.clear();
+    let configured: Vec<String> = config.servers.keys().cloned().collect();
     if let Some(only) = only {
-        if !config.servers.contains_key(only) {
-            let known: Vec<_> = config.servers.keys().map(String::as_str).collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            return Err(Failed::Usage(format!(
-                "{source} has no server {only:?}; it has: {known}"
-            )));
-        }
         config.servers.retain(|name, _| name == only);
+        if !config.servers.is_empty() {
+            config.mesh.server = ServerKind::None;
+            config.mesh.url = None;
+        }
     }
     let key = house::key_of_this_process().map_err(Failed::Usage)?;
     let house = House::open(&config, Audit::none(), key).map_err(Failed::Usage)?;
-    let gateway = house.gateway;
-    gateway.settled(START_WITHIN).await;
-    Ok(gateway)
+    let opened = Opened {
+        wants_mesh: config.mesh.url.is_some(),
+        mesh: Some(house.mesh()),
+        gateway: house.gateway,
+    };
+    opened.gateway.settled(START_WITHIN).await;
+    match only {
+        Some(only) if !opened.has(only) => Err(opened.lacks(only, configured, &source)),
+        _ => Ok(opened),
+    }
+}
+
+/// Servers that were opened, and how it stands with the mesh.
+pub(super) struct Opened {
+    pub(super) gateway: Arc<Gateway>,
+    /// The mesh is named, and not only looked for.
+    pub(super) wants_mesh: bool,
+    mesh: Option<watch::Receiver<Standing>>,
+}
+
+impl Opened {
+    /// What is wrong with the mesh.
+    pub(super) fn mesh_problem(&self) -> Option<String> {
+        match &*self.mesh.as_ref()?.borrow() {
+            Standing::Out(why) => Some(why.clone()),
+            Standing::Joining => Some("there is no connection yet".to_owned()),
+            Standing::None | Standing::In(_) => None,
+        }
+    }
+
+    /// The mesh, for a person.
+    pub(super) fn mesh(&self) -> Option<String> {
+        match &*self.mesh.as_ref()?.borrow() {
+            Standing::In(mesh) => Some(mesh.describe()),
+            _ => None,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut servers = self.gateway.servers().into_iter();
+        servers.any(|server| server.name.as_str() == name)
+    }
+
+    fn lacks(&self, only: &str, mut known: Vec<String>, source: &Source) -> Failed {
+        let found = self.gateway.servers();
+        known.extend(found.iter().map(|server| server.name.to_string()));
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        let mesh = match (self.mesh(), self.mesh_problem()) {
+            (Some(mesh), _) => format!(", and the mesh ({mesh})"),
+            (None, Some(problem)) => format!(", and the mesh cannot be asked ({problem})"),
+            (None, None) => String::new(),
+        };
+        Failed::Usage(format!(
+            "{source}{mesh} has no server {only:?}; there is: {known}"
+        ))
+    }
 }
 
 /// Opens what a running gateway shows at `path`.
-pub(super) async fn remote(place: &Where, path: &str) -> Result<Arc<Gateway>, Failed> {
+pub(super) async fn remote(place: &Where, path: &str) -> Result<Opened, Failed> {
     let base = place.url.as_ref().map(Uri::to_string).unwrap_or_default();
     let base = base.trim_end_matches('/').trim_end_matches("/mcp");
     let url: Uri = format!("{base}{path}")
@@ -99,5 +149,9 @@ pub(super) async fn remote(place: &Where, path: &str) -> Result<Arc<Gateway>, Fa
         key: house::key_of_this_process().map_err(Failed::Usage)?,
     });
     gateway.settled(START_WITHIN).await;
-    Ok(gateway)
+    Ok(Opened {
+        gateway,
+        wants_mesh: false,
+        mesh: None,
+    })
 }

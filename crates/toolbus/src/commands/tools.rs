@@ -26,10 +26,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
-    let gateway = match arguments.place.url {
+    let opened = match arguments.place.url {
         Some(_) => servers::remote(&arguments.place, "/mcp").await?,
         None => servers::local(arguments.path.as_ref(), None).await?,
     };
+    let gateway = &opened.gateway;
     let offers = gateway.offers();
     let is_remote = arguments.place.url.is_some();
     if arguments.json {
@@ -51,6 +52,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
         }
     }
     let mut failed = false;
+    // A mesh that nobody asked for need not be there.
+    if let Some(problem) = opened.mesh_problem().filter(|_| opened.wants_mesh) {
+        say::err(format!("toolbus: mesh: {problem}"));
+        failed = true;
+    }
     for (name, offer) in &offers {
         if let Health::Down(error) = &offer.health {
             say::err(format!("toolbus: {name}: {error}"));

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toolbus_mesh::caller;
+use toolbus_mesh::frame::Start;
 use toolbus_mesh::subject::{NO_TENANT, Subjects};
 
 use super::values::{Secret, Span};
@@ -45,6 +48,26 @@ pub(crate) struct Mesh {
     /// The prefix of the plain subjects on which foreign workers and callers are reached, such as `coreason`. Off where it
     /// is not set.
     pub(crate) compat: Option<String>,
+    /// How single tools are treated, as `server.tool`.
+    pub(crate) tools: IndexMap<String, MeshTool>,
+}
+
+/// `[mesh.tools."SERVER.TOOL"]`
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MeshTool {
+    /// When a call begins, whatever the tool's annotations say.
+    pub(crate) start: CallStart,
+}
+
+/// When a call of a tool begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CallStart {
+    /// At once: it may run again where its worker falls silent.
+    Direct,
+    /// When one worker has been told to, so that it never runs twice.
+    Claim,
 }
 
 /// One URL or several.
@@ -115,6 +138,7 @@ impl Default for Mesh {
             grace: None,
             caller_key: None,
             compat: None,
+            tools: IndexMap::new(),
         }
     }
 }
@@ -140,6 +164,33 @@ impl Mesh {
     /// How long tools stay listed after their last worker left.
     pub(crate) fn grace(&self) -> Duration {
         self.grace.map_or(Duration::from_secs(30), |grace| grace.0)
+    }
+
+    /// How a gateway uses the mesh.
+    pub(crate) fn calls(&self) -> Result<caller::Settings, String> {
+        let start = |tool: &MeshTool| match tool.start {
+            CallStart::Direct => Start::Direct,
+            CallStart::Claim => Start::Claim,
+        };
+        let starts = self.tools.iter();
+        let key = self.caller_key.as_ref().map(|key| {
+            let signing = key
+                .reveal()
+                .and_then(|text| caller::SigningKey::parse(&text));
+            signing.map_err(|error| format!("[mesh] caller_key: {error}"))
+        });
+        Ok(caller::Settings {
+            routing: match self.routing {
+                Routing::Load => caller::Routing::Load,
+                Routing::Queue => caller::Routing::Queue,
+            },
+            starts: starts
+                .map(|(name, tool)| (name.clone(), start(tool)))
+                .collect(),
+            grace: self.grace(),
+            signing_key: key.transpose()?,
+            ..caller::Settings::default()
+        })
     }
 
     /// The subjects of this mesh and tenant.
@@ -174,6 +225,9 @@ impl Mesh {
         }
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             return wrong("tls needs both of `cert` and `key`, or neither");
+        }
+        if let Some(name) = self.tools.keys().find(|name| !name.contains('.')) {
+            return wrong(&format!("tools.{name:?}: name it as \"server.tool\""));
         }
         if let Some(compat) = &self.compat {
             Subjects::new(compat, NO_TENANT).map_err(|error| format!("[mesh] compat: {error}"))?;

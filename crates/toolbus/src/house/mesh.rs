@@ -14,6 +14,8 @@ use toolbus_mesh::subject::Subjects;
 use toolbus_model::BoxFuture;
 
 use super::guests::Guests;
+use crate::broker::{self, Purpose};
+use crate::config::Config;
 
 /// How long the first lists wait for the mesh. One that is up is there in a few milliseconds.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
@@ -22,14 +24,31 @@ const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a gateway needs to take part.
-pub(crate) struct Joined {
-    pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) subjects: Subjects,
-    pub(crate) settings: Settings,
+pub(super) struct Joined {
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) subjects: Subjects,
+    pub(super) settings: Settings,
 }
 
 /// The mesh being opened.
-pub(crate) type Opening = BoxFuture<'static, Result<Joined, String>>;
+pub(super) type Opening = BoxFuture<'static, Result<Joined, String>>;
+
+/// What opens the mesh of a configuration, where it wants one. What is wrong with its keys is found at once.
+pub(super) fn opening(config: &Config, purpose: Purpose) -> Result<Option<Opening>, String> {
+    let mesh = config.mesh.clone();
+    if !broker::is_wanted(&mesh) {
+        return Ok(None);
+    }
+    let (subjects, settings) = (mesh.subjects()?, mesh.calls()?);
+    Ok(Some(Box::pin(async move {
+        let (bus, _) = broker::open(&mesh, purpose).await?;
+        Ok(Joined {
+            bus,
+            subjects,
+            settings,
+        })
+    })))
+}
 
 /// How it stands with the mesh.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +148,6 @@ async fn open(opening: Opening, standing: &watch::Sender<Standing>) -> Option<Ar
     match joined {
         Ok(mesh) => {
             let mesh = Arc::new(mesh);
-            tracing::info!("the mesh: {}", mesh.describe());
             standing.send_replace(Standing::In(Arc::clone(&mesh)));
             Some(mesh)
         }

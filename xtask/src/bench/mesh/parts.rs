@@ -131,10 +131,15 @@ impl<'a> Stage<'a> {
     /// The worker of the Python SDK.
     pub(super) fn python_worker(&self, name: &str) -> Result<Process> {
         let mut command = Command::new(self.place.binary("release", "toolbus")?);
-        command.args(["worker", "--mesh", &self.url, "--name", name]);
+        command.args(["worker", "--nats", &self.url, "--name", name]);
+        command
+            .arg("--python")
+            .arg(self.place.venv().join("bin/python"));
+        let source = self.place.root().join("python/toolbus/src");
+        command
+            .arg("--env")
+            .arg(format!("PYTHONPATH={}", source.display()));
         command.arg(self.place.root().join("xtask/bench/sdk_echo.py"));
-        command.env("PYTHONPATH", self.place.root().join("python/toolbus/src"));
-        command.env("TOOLBUS_PYTHON", self.place.venv().join("bin/python"));
         command.env("XDG_STATE_HOME", self.scratch.join("python-state"));
         command.env(MARK, &self.scratch);
         Process::start("python-worker", &mut command, &self.scratch)
