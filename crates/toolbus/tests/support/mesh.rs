@@ -5,15 +5,18 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use toolbus_mesh::bus::nats::{NatsBus, Settings};
-use toolbus_mesh::bus::{Bucket, BucketSettings, Bus, Headers, Message};
+use toolbus_mesh::bus::{Bucket, BucketSettings, Bus, Headers, Message, NotSent};
 use toolbus_mesh::frame::header;
-use toolbus_mesh::registry::{ServedServer, ServerLists, ServerRecord, ToolRecord, WORKER_TTL, WorkerRecord, bucket, digest};
+use toolbus_mesh::registry::{
+    ServedServer, ServerLists, ServerRecord, ToolRecord, WORKER_TTL, WorkerRecord, bucket, digest,
+};
 use toolbus_mesh::subject::{NO_TENANT, Subjects, token};
 
 use super::{Owned, testkit, toolbus, wait_for};
@@ -69,7 +72,9 @@ impl Nats {
             let file = nats.folder.path().join(&ports);
             let text = std::fs::read_to_string(file).unwrap_or_default();
             let ports: Value = serde_json::from_str(&text).unwrap_or_default();
-            let port = ports["nats"][0].as_str().and_then(|url| url.rsplit(':').next());
+            let port = ports["nats"][0]
+                .as_str()
+                .and_then(|url| url.rsplit(':').next());
             nats.port = port.and_then(|port| port.parse().ok()).unwrap_or(0);
             nats.port != 0 && TcpStream::connect(("127.0.0.1", nats.port)).is_ok()
         });
@@ -139,7 +144,11 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "--- the worker's log ---\n{}", self.log());
+            let _ = writeln!(
+                std::io::stderr(),
+                "--- the worker's log ---\n{}",
+                self.log()
+            );
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -175,7 +184,9 @@ impl Impostor {
                 let tool = request.headers.get(header::NAME).unwrap_or_default();
                 for (headers, body) in script.get(tool).cloned().unwrap_or_default() {
                     let message = frame(&request, &headers, body);
-                    answering.send(message).expect("sent");
+                    while answering.send(message.clone()) == Err(NotSent::Full) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                 }
             }
         });
