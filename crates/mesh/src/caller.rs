@@ -15,6 +15,7 @@ mod pins;
 mod reasons;
 mod remote;
 mod request;
+mod roster;
 mod switchboard;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ use crate::subject::{self, Subjects};
 pub use assertion::SigningKey;
 use link::LinkState;
 pub use remote::Remote;
+pub use roster::{Member, Roster};
 use switchboard::Switchboard;
 
 /// How long a tool stays listed after its last worker left, so that a rolling restart does not change the lists.

@@ -8,6 +8,7 @@ mod stdio;
 mod tools;
 mod up;
 mod worker;
+mod workers;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ Examples:
   toolbus call mcp.json files.read path=README.md
   toolbus doctor mcp.json             what is wrong with which server
   toolbus worker math.py              serve the functions of a file on the mesh
+  toolbus workers                     who serves on the mesh
 
 Exit status: 0 done; 1 a tool reported a failure, or the doctor did; 2 wrong command or configuration; 3 no outcome.";
 
@@ -104,6 +106,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Serve functions or MCP servers on the mesh until stopped.
     Worker(Box<worker::Arguments>),
+    /// List, show or drain the workers of the mesh.
+    Workers(workers::Arguments),
 }
 
 /// Where the configuration is.
@@ -161,6 +165,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Call(arguments) => within(call::run(arguments)),
         Command::Doctor(arguments) => within(doctor::run(arguments)),
         Command::Worker(arguments) => within(worker::run(*arguments)),
+        Command::Workers(arguments) => within(workers::run(arguments)),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,

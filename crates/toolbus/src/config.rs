@@ -9,7 +9,7 @@ mod values;
 
 pub(crate) use capabilities::{Capabilities, Federation, Peer};
 pub(crate) use load::{Problem, Source, check, find, load, parse};
-pub(crate) use mesh::{Mesh, Routing, ServerKind, Urls};
+pub(crate) use mesh::{Mesh, ServerKind, Urls};
 pub(crate) use sections::{Audit, Caller, Gateway, Http, Server, Sessions, Start, Stdio};
 pub(crate) use values::{Secret, Span, Url};
 

@@ -6,6 +6,7 @@ mod mesh;
 mod servers;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -264,12 +265,17 @@ pub(crate) fn key_of_this_process() -> Result<Key, String> {
     Ok(Key::new(&Key::generate()?))
 }
 
+/// The file of records.
+pub(crate) fn audit_file(config: &Config) -> Result<PathBuf, String> {
+    match &config.audit.file {
+        Some(path) => Ok(path.clone()),
+        None => Ok(state::folder()?.join("audit.jsonl")),
+    }
+}
+
 /// Where records go.
 pub(crate) fn audit(config: &Config) -> Result<Audit, String> {
-    let path = match &config.audit.file {
-        Some(path) => path.clone(),
-        None => state::folder()?.join("audit.jsonl"),
-    };
+    let path = audit_file(config)?;
     Audit::to_file(&path).map_err(|error| {
         format!(
             "the audit file {} cannot be written: {error}",

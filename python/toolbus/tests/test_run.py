@@ -156,6 +156,12 @@ def test_the_worker_finds_the_tools_at_a_private_socket(run: Run) -> None:
     assert not running.socket.parent.exists()
 
 
+@pytest.mark.parametrize("given", [["--name", "else"], ["--name=else"]])
+def test_the_command_line_can_name_it(run: Run, given: list[str]) -> None:
+    running = run(TOOLS, *given)
+    assert running.note["argv"] == ["worker", "--socket", str(running.socket), *given]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_are_passed_on_and_what_runs_is_served_until_the_worker_ends(run: Run, number: signal.Signals) -> None:
     running = run(TOOLS)

@@ -76,7 +76,9 @@ async def _run(target: Any, name: str, arguments: list[str]) -> int:
     with _folder() as folder:
         path = folder / "worker.sock"
         server = await _listen(target, path)
-        command = [binary, "worker", "--socket", str(path), "--name", name, *arguments]
+        is_named = any(word.partition("=")[0] == "--name" for word in arguments)
+        named = [] if is_named else ["--name", name]
+        command = [binary, "worker", "--socket", str(path), *named, *arguments]
         try:
             # In a group of its own: what a terminal sends to all is passed on once, by us.
             worker = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, process_group=0)
