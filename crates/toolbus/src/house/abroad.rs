@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -32,6 +33,9 @@ const NOTED_BY: &[&str] = &["capability", "federation"];
 /// Calls at once at foreign workers, or at one peer.
 const IN_FLIGHT: usize = 1_024;
 
+/// How long requests of peers may take to end when the gateway closes: as long as those of the HTTP door.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Everything of it, from the start of the gateway to its end.
 pub(super) struct Abroad {
     receipts: Arc<Receipts>,
@@ -49,7 +53,7 @@ struct Plan {
     compat: bool,
     source: String,
     instance: String,
-    timeout: std::time::Duration,
+    timeout: Duration,
     peers: Vec<(ServerName, Parties, Vec<Urn>)>,
 }
 
@@ -133,7 +137,7 @@ impl Abroad {
     pub(super) async fn leave(&self) {
         self.closing.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.tasks.wait()).await;
     }
 
     /// Sends or keeps the last receipts.

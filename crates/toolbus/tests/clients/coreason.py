@@ -192,6 +192,26 @@ async def receipts_wait(checks: Checks, folder: Path, broker: Broker) -> None:
         await client.close()
 
 
+LOCKED = """jetstream {}
+authorization { users = [
+  { user: gateway, password: g, permissions: { publish: { deny: ["coreason.tool.urn.>"] } } }
+  { user: worker, password: w }
+] }"""
+
+
+async def denied(checks: Checks, folder: Path) -> None:
+    """What the broker does not permit is said at once, and not waited for."""
+    with Broker(folder, "locked", LOCKED) as broker:
+        config = CONFIG.format(url=broker.url, more="").replace("compat =", 'user = "gateway"\npassword = "g"\ncompat =')
+        url = broker.url.replace("nats://", "nats://worker:w@")
+        with Gateway(checks, folder / "locked-up", config, wait=False) as gateway:
+            with Script(folder, "examples/coreason/worker.py", url):
+                checks.that("a worker that may not be called is found", await is_listed(gateway, URN))
+                status, problem = await asyncio.to_thread(execute, gateway, URN, {"a": 1, "b": 2})
+                checks.equal("its call is refused", (status, problem["type"]), (503, "urn:toolbus:problem:unavailable"))
+                checks.that("and the permission named", "does not let this gateway publish to" in problem["detail"], problem)
+
+
 async def cleared(checks: Checks, folder: Path, url: str) -> None:
     """Who is cleared for less sees less."""
     callers = '[callers.few]\ntoken = "few"\nclearance = "public"\n[callers.all]\ntoken = "all"\n'
@@ -298,6 +318,8 @@ async def main(checks: Checks, folder: Path) -> None:
         with checks.group("federation"):
             await federation(checks, folder, broker.url, client)
         await client.close()
+        with checks.group("permissions"):
+            await denied(checks, folder)
         with checks.group("receipts without a stream"):
             await receipts_wait(checks, folder, broker)
 
