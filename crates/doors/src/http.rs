@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_gateway::{Gateway, Scope};
@@ -89,6 +90,9 @@ pub struct HttpDoor {
     ending: CancellationToken,
 }
 
+/// How long a session can last: as long it has to be known that it was ended.
+pub const SESSION_LIFETIME: Duration = crate::legacy::LIFETIME;
+
 impl HttpDoor {
     /// A door to this gateway.
     pub fn new(gateway: Arc<Gateway>, access: Access, limits: Limits) -> Arc<Self> {
@@ -111,6 +115,16 @@ impl HttpDoor {
     /// Serves the capability API like this from now on.
     pub fn serve_capabilities(&self, api: Arc<Api>) {
         self.capabilities.store(api);
+    }
+
+    /// The short names of sessions that clients end here from now on. Other replicas are to be told.
+    pub fn farewells(&self) -> broadcast::Receiver<String> {
+        self.legacy.sessions.farewells()
+    }
+
+    /// A session of this short name was ended at another replica.
+    pub fn end_session(&self, tag: &str) {
+        self.legacy.has_ended(tag);
     }
 
     /// Lets others in from now on. Who is inside already finishes what is under way.

@@ -14,7 +14,7 @@ use toolbus_gateway::Key;
 pub(crate) use conduct::{Conductor, Outlet};
 pub(crate) use feed::{Ask, Feed, Feeds};
 pub(crate) use questions::Questions;
-pub(crate) use sessions::{Session, Sessions};
+pub(crate) use sessions::{LIFETIME, Session, Sessions};
 pub(crate) use tape::{Settled, Tape, Tapes};
 
 /// Everything that a door remembers for clients of older revisions.
@@ -39,7 +39,17 @@ impl Legacy {
     /// A session has ended: nothing of it stays.
     pub(crate) fn end(&self, session: &Session) {
         self.sessions.end(session);
-        if let Some(feed) = self.feeds.remove(session) {
+        self.close_feed(session.tag());
+    }
+
+    /// A session of this tag has ended at another replica.
+    pub(crate) fn has_ended(&self, tag: &str) {
+        self.sessions.has_ended(tag);
+        self.close_feed(tag);
+    }
+
+    fn close_feed(&self, tag: &str) {
+        if let Some(feed) = self.feeds.remove(tag) {
             feed.close(&self.tapes);
         }
     }

@@ -14,4 +14,4 @@ pub mod stdio;
 mod stream;
 
 pub use guard::Access;
-pub use http::{HttpDoor, Limits};
+pub use http::{HttpDoor, Limits, SESSION_LIFETIME};

@@ -2,6 +2,7 @@
 
 mod abroad;
 mod capability;
+mod farewells;
 mod guests;
 mod mesh;
 mod servers;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use toolbus_backends::mcp::Starts;
 use toolbus_doors::capability::{Api, Ledger};
-use toolbus_doors::{Access, Limits};
+use toolbus_doors::{Access, HttpDoor, Limits};
 use toolbus_gateway::audit::Audit;
 use toolbus_gateway::catalog::Holders;
 use toolbus_gateway::policy::{DEFAULT_IN_FLIGHT, Policy, Rules};
@@ -136,6 +137,12 @@ impl House {
             guests,
             place,
         })
+    }
+
+    /// Has the replicas on the mesh know which sessions were ended at this door, and this door those of theirs.
+    pub(crate) fn share_farewells(&self, door: &Arc<HttpDoor>) {
+        self.place
+            .accompany(farewells::share(self.mesh(), Arc::clone(door)));
     }
 
     /// How it stands with the mesh, now and at each change.

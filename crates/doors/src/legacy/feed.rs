@@ -241,8 +241,8 @@ impl Feeds {
         self.lock().get(session.tag()).cloned()
     }
 
-    pub(crate) fn remove(&self, session: &Session) -> Option<Arc<Feed>> {
-        self.lock().remove(session.tag())
+    pub(crate) fn remove(&self, tag: &str) -> Option<Arc<Feed>> {
+        self.lock().remove(tag)
     }
 
     /// Closes what nobody reads any more, now and then, for ever.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use toolbus_gateway::capability::TASKS;
 use toolbus_gateway::{Gateway, Key, Scope};
@@ -20,7 +21,7 @@ use crate::encode::server_info;
 use crate::exchange::{Terms, capabilities};
 
 /// How long a session lasts. A client that comes later is asked to initialize anew, as the specification has it.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The most that a client's description of itself may add to its session id, which travels in a header.
 const MAX_DESCRIPTION: usize = 2 * 1024;
@@ -40,6 +41,9 @@ const ASKED: [(&str, &str); 3] = [
 
 /// Ended sessions and log levels that are remembered; the oldest are forgotten first.
 const REMEMBERED: usize = 100_000;
+
+/// Ends of sessions that wait to be told to other replicas.
+const FAREWELLS: usize = 4_096;
 
 const PURPOSE: &str = "toolbus session 2";
 
@@ -95,6 +99,8 @@ impl Session {
 pub(crate) struct Sessions {
     key: Key,
     ended: Mutex<Memory<()>>,
+    /// Tells which sessions have ended here, by their tags.
+    farewells: broadcast::Sender<String>,
     levels: Mutex<Memory<LogLevel>>,
     running: Mutex<Cancellable>,
 }
@@ -140,6 +146,7 @@ impl Sessions {
         Self {
             key,
             ended: Mutex::default(),
+            farewells: broadcast::Sender::new(FAREWELLS),
             levels: Mutex::default(),
             running: Mutex::default(),
         }
@@ -203,7 +210,19 @@ impl Sessions {
 
     /// Ends a session.
     pub(crate) fn end(&self, session: &Session) {
-        lock(&self.ended).put(session.tag(), ());
+        self.has_ended(session.tag());
+        // Nobody may have to know.
+        let _ = self.farewells.send(session.tag().to_owned());
+    }
+
+    /// The session of this tag has ended, here or at another replica.
+    pub(crate) fn has_ended(&self, tag: &str) {
+        lock(&self.ended).put(tag, ());
+    }
+
+    /// The tags of sessions that end here from now on.
+    pub(crate) fn farewells(&self) -> broadcast::Receiver<String> {
+        self.farewells.subscribe()
     }
 
     /// Remembers how a call can be cancelled, until it is over.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use toolbus_mesh::worker::{CallerKey, Settings};
+use toolbus_mesh::worker::{CallerKey, Settings, WorkerId};
 
 use crate::puppet::{Puppet, tool};
 use crate::support::{Stage, ask, stage, stage_with};
@@ -272,6 +272,26 @@ fn a_key_is_read_from_what_openssl_writes() {
             .expect_err("no key")
             .contains("openssl")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_may_be_given_its_id() {
+    let id = WorkerId::parse("sums-1").expect("an id");
+    let settings = Settings {
+        id: Some(id),
+        ..Settings::default()
+    };
+    let mut stage = stage_with(Puppet::new(), settings).await;
+    let echo = json!({"name": "echo", "arguments": {}});
+    let subject = "toolbus.v1.inst._.sums-1.math=2Eecho".to_owned();
+    stage
+        .peer
+        .send(&ask(subject, "tools/call", "direct", &echo));
+    assert_eq!(stage.peer.last().await.frame, "end");
+    stage.end().await;
+    for bad in ["", "a.b", "a:b", "12345678901234567", "a*"] {
+        assert!(WorkerId::parse(bad).is_err(), "{bad}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

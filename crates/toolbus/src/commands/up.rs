@@ -44,6 +44,7 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     limits.connections = descriptors::room_for(limits.connections);
     let door = HttpDoor::new(Arc::clone(&gateway), access, limits);
     door.serve_capabilities(house.capabilities(&config).map_err(Failed::Usage)?);
+    house.share_farewells(&door);
     let closing = CancellationToken::new();
     let mut stop = Stop::new().map_err(Failed::NoOutcome)?;
     tracing::info!(config = %source, servers = config.servers.len(), callers = config.callers.len(), "toolbus {}", env!("CARGO_PKG_VERSION"));

@@ -94,6 +94,14 @@ impl Place {
         });
     }
 
+    /// Runs something for as long as the gateway takes part.
+    pub(super) fn accompany(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            closing.run_until_cancelled(work).await;
+        });
+    }
+
     /// Leaves the mesh, once all calls are over.
     pub(super) async fn leave(&self) {
         self.closing.cancel();
