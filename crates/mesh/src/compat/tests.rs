@@ -1,3 +1,5 @@
+//! Foreign workers, the registry, peers and receipts, over the bus within the process.
+
 use std::sync::Arc;
 use std::time::Duration;
 

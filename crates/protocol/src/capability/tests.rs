@@ -1,3 +1,5 @@
+//! Bodies, claims, tenants, bounds and receipts.
+
 use super::*;
 
 fn parse(body: &str) -> Result<Execution, Error> {

@@ -1,3 +1,5 @@
+//! Which texts are URNs, and that aliases lead back to them.
+
 use proptest::prelude::*;
 
 use super::*;
