@@ -9,6 +9,7 @@ mod faults;
 #[path = "bus/refusals.rs"]
 mod refusals;
 #[path = "bus/server.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
 mod server;
 
 use std::sync::Arc;

@@ -220,8 +220,15 @@ async fn inbox(bus: &Arc<NatsBus>) -> (Subscription, String) {
     (answers, inbox)
 }
 
+/// A role, subjects that it must not publish to, and those (with a queue group) that it must not subscribe to.
+type Forbidden = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, Option<&'static str>)],
+);
+
 /// What each role must not publish, and not subscribe to.
-const FORBIDDEN: [(&str, &[&str], &[(&str, Option<&str>)]); 3] = [
+const FORBIDDEN: [Forbidden; 3] = [
     (
         "worker",
         &[

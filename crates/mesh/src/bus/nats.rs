@@ -4,30 +4,25 @@
 //! the server has confirmed it, which loses calls, and sends after a reconnect what was queued before it, which runs
 //! calls that were reported as failed. See decision 0015.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolbus_model::BoxFuture;
 use uuid::Uuid;
 
 use self::bucket::NatsBucket;
-use self::interests::Interests;
 use self::jetstream::JetStream;
 use self::objects::NatsObjects;
-use self::outbox::Outbox;
 use self::settings::Address;
 pub use self::settings::{Credentials, Settings, Source, Tls};
-use self::wire::Info;
+use self::shared::{Server, Shared, Target};
 use crate::bus::{
-    Bucket, BucketSettings, Bus, BusError, Denied, Link, Message, NotSent, Objects, Subscribed,
-    Subscription,
+    Bucket, BucketSettings, Bus, BusError, Denied, Link, Message, NotSent, Objects, Subscription,
 };
 use crate::subject;
 
@@ -42,6 +37,8 @@ mod objects;
 mod outbox;
 mod pool;
 mod settings;
+mod shared;
+mod subscription;
 mod tls;
 mod watching;
 mod wire;
@@ -50,51 +47,11 @@ mod write;
 /// How long is waited for a connection, or for the server's answer, before it is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What servers take that do not say, in bytes.
-const MAX_PAYLOAD: usize = 1024 * 1024;
-
-/// Refusals kept for those that listen and are slow to read them.
-const DENIALS: usize = 256;
-
 /// A NATS server, to which a connection is kept.
 pub struct NatsBus {
     shared: Arc<Shared>,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-/// What the connection's task, the subscriptions and the watches share.
-struct Shared {
-    settings: Settings,
-    target: watch::Sender<Target>,
-    outbox: Outbox,
-    interests: Interests,
-    link: watch::Sender<Link>,
-    denied: broadcast::Sender<Denied>,
-    connections: AtomicU64,
-    max_payload: AtomicUsize,
-    server: Mutex<Server>,
-    inbox: String,
-    inboxes: AtomicU64,
-    /// Streams that were there when something was appended to them last.
-    streams: Mutex<HashSet<String>>,
-    /// Connections that were lost or never came to be.
-    attempts: AtomicUsize,
-}
-
-/// Where to connect, and as whom.
-#[derive(Debug, Clone, Default)]
-struct Target {
-    addresses: Vec<Address>,
-    credentials: Credentials,
-}
-
-/// The server at the other end, now or last.
-#[derive(Debug, Clone, Default)]
-struct Server {
-    version: String,
-    address: String,
-    has_jetstream: bool,
 }
 
 impl NatsBus {
@@ -112,21 +69,8 @@ impl NatsBus {
             addresses: addresses(&settings.servers)?,
             credentials: settings.credentials.clone(),
         };
-        let shared = Arc::new(Shared {
-            inbox: inbox(&settings.inbox_prefix)?,
-            settings,
-            target: watch::Sender::new(target),
-            outbox: Outbox::default(),
-            interests: Interests::default(),
-            link: watch::Sender::new(Link::Down("not connected yet".into())),
-            denied: broadcast::Sender::new(DENIALS),
-            connections: AtomicU64::new(0),
-            max_payload: AtomicUsize::new(MAX_PAYLOAD),
-            server: Mutex::default(),
-            inboxes: AtomicU64::new(0),
-            streams: Mutex::default(),
-            attempts: AtomicUsize::new(0),
-        });
+        let inbox = inbox(&settings.inbox_prefix)?;
+        let shared = Arc::new(Shared::new(settings, target, inbox));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(
             stop.clone()
@@ -192,137 +136,6 @@ fn inbox(prefix: &str) -> Result<String, BusError> {
     subject::check(&inbox, false)
         .map_err(|why| BusError(format!("the prefix of inboxes: {why}")))?;
     Ok(inbox)
-}
-
-impl Shared {
-    fn server(&self) -> Server {
-        let server = self.server.lock();
-        server.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn next_number(&self) -> u64 {
-        self.connections.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Every server was tried.
-    fn was_tried(&self) -> bool {
-        let count = self.target.borrow().addresses.len();
-        self.attempts.load(Ordering::Relaxed) >= count.max(1)
-    }
-
-    fn is_known(&self, stream: &str) -> bool {
-        let streams = self.streams.lock();
-        streams
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(stream)
-    }
-
-    fn set_known(&self, stream: &str, is_known: bool) {
-        let streams = self.streams.lock();
-        let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
-        if is_known {
-            streams.insert(stream.to_owned());
-        } else {
-            streams.remove(stream);
-        }
-    }
-
-    fn set_max_payload(&self, limit: usize) {
-        let limit = if limit == 0 { MAX_PAYLOAD } else { limit };
-        self.max_payload.store(limit, Ordering::Relaxed);
-    }
-
-    fn began(&self, address: &str, info: &Info) {
-        self.set_max_payload(info.max_payload);
-        if handshake::version(&info.version) < Some((2, 11)) {
-            tracing::warn!(
-                version = info.version,
-                "this NATS server is older than 2.11: what leaves the catalog by its age is noticed late"
-            );
-        }
-        let server = Server {
-            version: info.version.clone(),
-            address: address.to_owned(),
-            has_jetstream: info.jetstream,
-        };
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
-        tracing::debug!(address, version = info.version, "connected to NATS");
-    }
-
-    fn ended(&self, why: String) {
-        tracing::debug!(why, "no connection to NATS");
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-        // Shut before it is said: who hears that there is no connection must not be able to send.
-        self.outbox.shut();
-        self.link.send_replace(Link::Down(why));
-    }
-
-    fn send(&self, message: &Message) -> Result<(), NotSent> {
-        message.headers.check().map_err(NotSent::Subject)?;
-        let limit = self.max_payload.load(Ordering::Relaxed);
-        if message.size() > limit {
-            return Err(NotSent::TooLarge(limit));
-        }
-        self.outbox.send(message)
-    }
-
-    fn inbox(&self) -> String {
-        let number = self.inboxes.fetch_add(1, Ordering::Relaxed);
-        format!("{}.{number}", self.inbox)
-    }
-
-    /// A subscription that the server need not have confirmed: what is sent after it on this connection comes after it.
-    fn listen(
-        self: &Arc<Self>,
-        subject: &str,
-        queue: Option<&str>,
-        capacity: usize,
-    ) -> (Interested, Result<(), NotSent>) {
-        let (sid, messages, told) = self.interests.add(subject, queue, capacity, &self.outbox);
-        let interested = Interested {
-            shared: self.clone(),
-            sid,
-            messages,
-        };
-        (interested, told)
-    }
-
-    /// Done when the server has seen everything that was sent before.
-    async fn round_trip(&self) -> Result<(), BusError> {
-        let answered = self
-            .outbox
-            .ping()
-            .map_err(|why| BusError(why.to_string()))?;
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.down()),
-            Err(_) => Err(BusError(format!(
-                "the NATS server did not answer within {} s",
-                PATIENCE.as_secs()
-            ))),
-        }
-    }
-
-    fn down(&self) -> BusError {
-        match &*self.link.borrow() {
-            Link::Up(_) => BusError("the connection to the mesh was lost".into()),
-            Link::Down(why) => BusError(format!("there is no connection to the mesh: {why}")),
-        }
-    }
-
-    /// Waits until a server knows all subscriptions: this connection's, or the next one's, which begins with them.
-    async fn known(&self) -> Result<(), BusError> {
-        let known = async {
-            let mut link = self.link.subscribe();
-            while self.round_trip().await.is_err() {
-                // An error means that the bus is gone, which the next round finds out.
-                let _ = link.changed().await;
-                let _ = link.wait_for(|link| matches!(link, Link::Up(_))).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, known).await;
-        waited.map_err(|_| self.down())
-    }
 }
 
 impl Bus for NatsBus {
@@ -449,48 +262,5 @@ impl Drop for NatsBus {
 impl fmt::Debug for NatsBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NatsBus({})", self.describe())
-    }
-}
-
-/// A subscription.
-struct Interested {
-    shared: Arc<Shared>,
-    sid: u64,
-    messages: mpsc::Receiver<Message>,
-}
-
-impl Interested {
-    /// The next message, where it comes in time.
-    async fn next(&mut self, within: Duration) -> Result<Message, BusError> {
-        let next = tokio::time::timeout(within, self.messages.recv()).await;
-        next.ok().flatten().ok_or_else(|| {
-            BusError(format!(
-                "the NATS server did not answer within {} s",
-                within.as_secs()
-            ))
-        })
-    }
-}
-
-impl Subscribed for Interested {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.messages.poll_recv(context)
-    }
-
-    fn unsubscribe(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            // The server takes the interest away before it answers the PING, and what it sent until then comes before
-            // the answer. Only then is the subscription forgotten here, which ends the messages after the last of them.
-            self.shared.interests.leave(self.sid, &self.shared.outbox);
-            let _ = self.shared.round_trip().await;
-            self.shared.interests.remove(self.sid);
-        })
-    }
-}
-
-impl Drop for Interested {
-    fn drop(&mut self) {
-        self.shared.interests.leave(self.sid, &self.shared.outbox);
-        self.shared.interests.remove(self.sid);
     }
 }

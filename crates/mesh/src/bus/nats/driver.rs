@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use super::Shared;
 use super::handshake::{self, Accepted};
 use super::pool::Pool;
 use super::settings::Credentials;
+use super::shared::Shared;
 use super::wire::{self, Info, Said};
 use crate::bus::{Denied, Link};
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::outbox::Outbox;
 use super::write;
@@ -26,6 +27,8 @@ struct Interest {
     queue: Option<String>,
     messages: mpsc::Sender<Message>,
     is_denied: bool,
+    /// How many messages its reader did not get.
+    lost: u64,
     /// It was taken away at the server, whose last messages may still come.
     is_leaving: bool,
 }
@@ -52,6 +55,7 @@ impl Interests {
             queue: queue.map(ToOwned::to_owned),
             messages: sender,
             is_denied: false,
+            lost: 0,
             is_leaving: false,
         };
         table.held.insert(sid, interest);
@@ -117,8 +121,19 @@ impl Interests {
     /// Gives a message to its reader. Where too many wait already it is the newest that is lost: a reader that does not
     /// read must not hold up the others.
     pub(super) fn deliver(&self, sid: u64, message: Message) {
-        if let Some(interest) = self.lock().held.get(&sid) {
-            let _ = interest.messages.try_send(message);
+        if let Some(interest) = self.lock().held.get_mut(&sid)
+            && let Err(TrySendError::Full(_)) = interest.messages.try_send(message)
+        {
+            interest.lost += 1;
+            // Said ever more rarely: there may be thousands in a second.
+            if interest.lost.is_power_of_two() {
+                let (subject, lost) = (&interest.subject, interest.lost);
+                tracing::warn!(
+                    subject,
+                    lost,
+                    "messages are lost: they are not read fast enough"
+                );
+            }
         }
     }
 }

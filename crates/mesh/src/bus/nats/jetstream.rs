@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Interested, PATIENCE, Shared};
+use super::PATIENCE;
+use super::shared::Shared;
+use super::subscription::Interested;
 use crate::bus::nats::wire::STATUS;
 use crate::bus::{BusError, Link, Message};
 

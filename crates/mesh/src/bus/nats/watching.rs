@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::PATIENCE;
 use super::bucket::{NatsBucket, is_gone};
 use super::jetstream::{Refused, nanos};
+use super::subscription::Interested;
 use super::wire::STATUS;
-use super::{Interested, PATIENCE};
 use crate::bus::{BusError, Change, Link, Message};
 
 /// How often the server says that there is nothing new.
