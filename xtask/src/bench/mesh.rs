@@ -1,5 +1,6 @@
 //! What the mesh costs, each beside a plain NATS request and reply of the same run.
 
+mod kills;
 mod page;
 mod parts;
 
@@ -46,9 +47,13 @@ pub(super) fn bench(place: &Place, rounds: usize, seconds: u64, write: bool) -> 
         say(table.text());
         tables.push(table);
     }
-    let table = catalog(&Stage::start(place)?, rounds)?;
-    say(table.text());
-    tables.push(table);
+    for table in [
+        kills::table(&Stage::start(place)?)?,
+        catalog(&Stage::start(place)?, rounds)?,
+    ] {
+        say(table.text());
+        tables.push(table);
+    }
     if write {
         page::write(
             &place.root().join("docs/benchmarks.md"),

@@ -1,3 +1,5 @@
+//! What is written down, answered, and not answered.
+
 use std::time::Instant;
 
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +33,15 @@ const NOTED_BY: &[&str] = &["capability", "federation"];
 /// Calls at once at foreign workers, or at one peer.
 const IN_FLIGHT: usize = 1_024;
 
+/// How long requests of peers may take to end when the gateway closes: as long as those of the HTTP door.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Everything of it, from the start of the gateway to its end.
 pub(super) struct Abroad {
     receipts: Arc<Receipts>,
     foreign: Arc<OnceLock<Arc<Foreign>>>,
-    api: Arc<ArcSwapOption<Api>>,
+    /// Where there is no door for HTTP there is none, and peers are left to other replicas.
+    api: watch::Sender<Option<Arc<Api>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -49,7 +53,7 @@ struct Plan {
     compat: bool,
     source: String,
     instance: String,
-    timeout: std::time::Duration,
+    timeout: Duration,
     peers: Vec<(ServerName, Parties, Vec<Urn>)>,
 }
 
@@ -65,7 +69,7 @@ impl Abroad {
         Ok(Self {
             receipts: Receipts::open(Some(&state::folder()?), when_full)?,
             foreign: Arc::default(),
-            api: Arc::default(),
+            api: watch::Sender::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -78,7 +82,7 @@ impl Abroad {
 
     /// Peers are answered by this API from now on.
     pub(super) fn answer_with(&self, api: &Arc<Api>) {
-        self.api.store(Some(Arc::clone(api)));
+        self.api.send_replace(Some(Arc::clone(api)));
     }
 
     /// What callers may not see of foreign workers, where some are not cleared for everything.
@@ -110,7 +114,7 @@ impl Abroad {
         let (receipts, foreign, api) = (
             Arc::clone(&self.receipts),
             Arc::clone(&self.foreign),
-            Arc::clone(&self.api),
+            self.api.subscribe(),
         );
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
@@ -133,7 +137,7 @@ impl Abroad {
     pub(super) async fn leave(&self) {
         self.closing.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.tasks.wait()).await;
     }
 
     /// Sends or keeps the last receipts.
@@ -215,14 +219,16 @@ impl Plan {
     async fn serve_peers(
         self,
         bus: Arc<dyn Bus>,
-        api: Arc<ArcSwapOption<Api>>,
+        mut api: watch::Receiver<Option<Arc<Api>>>,
         closing: CancellationToken,
     ) {
-        if self.peers.is_empty() {
+        let first = api.wait_for(Option::is_some);
+        if self.peers.is_empty() || !matches!(closing.run_until_cancelled(first).await, Some(Ok(_)))
+        {
             return;
         }
         let answer = move |body: Bytes| -> BoxFuture<'static, Option<Vec<u8>>> {
-            let api = api.load_full();
+            let api = api.borrow().clone();
             Box::pin(async move { api?.answer_peer(body).await })
         };
         let answer: Arc<Answer> = Arc::new(answer);

@@ -17,11 +17,13 @@ class Broker:
     def __init__(self, folder: Path, name: str = "nats", more: str = "jetstream {}") -> None:
         self.folder = folder / name
         self.folder.mkdir()
-        config = self.folder / "nats.conf"
         more = more.replace("jetstream {}", f'jetstream {{ store_dir: "{self.folder}" }}')
-        config.write_text(f"{more}\n")
-        ports = tempfile.mkdtemp(dir=self.folder)
-        command = [str(BINARY), "-c", str(config), "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", ports]
+        (self.folder / "nats.conf").write_text(f"{more}\n")
+        self.start("-1")
+
+    def start(self, port: str) -> None:
+        ports, config = tempfile.mkdtemp(dir=self.folder), self.folder / "nats.conf"
+        command = [str(BINARY), "-c", str(config), "-a", "127.0.0.1", "-p", port, "--ports_file_dir", ports]
         with (self.folder / "log").open("ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.url = ""
@@ -34,6 +36,10 @@ class Broker:
         if not eventually(is_up):
             self.kill()
             raise RuntimeError("nats-server did not start: " + (self.folder / "log").read_text()[-500:])
+
+    def again(self) -> None:
+        """The same server at the same place, with what it kept."""
+        self.start(self.url.rpartition(":")[2])
 
     def kill(self) -> None:
         self.child.kill()

@@ -166,6 +166,52 @@ async def receipts(checks: Checks, gateway: Gateway, client: nats.NATS) -> None:
     checks.that("and one for each other", len(seen) >= len(calls), (len(seen), len(calls)))
 
 
+async def receipts_wait(checks: Checks, folder: Path, broker: Broker) -> None:
+    """While there is no stream they are kept, and then sent once."""
+    odd = f'[servers.odd.stdio]\ncommand = ["{PYTHON}", "{HERE}/_odd.py"]\n'
+    with Gateway(checks, folder / "waiting", odd + CONFIG.format(url=broker.url, more=""), wait=False) as gateway:
+        checks.that("its own tool is there", await is_listed(gateway, "urn:toolbus:tool:odd:fine"))
+        broker.kill()
+        kept = folder / "waiting/toolbus/receipts-0.jsonl"
+        seen = [await asyncio.to_thread(execute, gateway, name, {"n": 1}) for name in ("fine", "errs", "fine")]
+        checks.equal("without a broker own tools are called", [one[0] for one in seen], [200, 502, 200])
+
+        def lines() -> list[str]:
+            return kept.read_text().splitlines() if kept.exists() else []
+
+        checks.that("and their receipts kept", await asyncio.to_thread(eventually, lambda: len(lines()) == 3), lines())
+        ids = {json.loads(line)["receipt_id"] for line in lines()}
+        broker.again()
+        checks.that("until it is back", await asyncio.to_thread(eventually, lambda: not lines()), lines())
+        client = await nats.connect(broker.url)
+        stream = client.jetstream()
+        subscription = await stream.pull_subscribe("coreason.federation.audit", stream="coreason-federation-audit")
+        info = await stream.stream_info("coreason-federation-audit")
+        sent = [json.loads(message.data) for message in await subscription.fetch(info.state.messages, timeout=5)]
+        checks.equal("each is sent once", sorted(one["receipt_id"] for one in sent if one["receipt_id"] in ids), sorted(ids))
+        await client.close()
+
+
+LOCKED = """jetstream {}
+authorization { users = [
+  { user: gateway, password: g, permissions: { publish: { deny: ["coreason.tool.urn.>"] } } }
+  { user: worker, password: w }
+] }"""
+
+
+async def denied(checks: Checks, folder: Path) -> None:
+    """What the broker does not permit is said at once, and not waited for."""
+    with Broker(folder, "locked", LOCKED) as broker:
+        config = CONFIG.format(url=broker.url, more="").replace("compat =", 'user = "gateway"\npassword = "g"\ncompat =')
+        url = broker.url.replace("nats://", "nats://worker:w@")
+        with Gateway(checks, folder / "locked-up", config, wait=False) as gateway:
+            with Script(folder, "examples/coreason/worker.py", url):
+                checks.that("a worker that may not be called is found", await is_listed(gateway, URN))
+                status, problem = await asyncio.to_thread(execute, gateway, URN, {"a": 1, "b": 2})
+                checks.equal("its call is refused", (status, problem["type"]), (503, "urn:toolbus:problem:unavailable"))
+                checks.that("and the permission named", "does not let this gateway publish to" in problem["detail"], problem)
+
+
 async def cleared(checks: Checks, folder: Path, url: str) -> None:
     """Who is cleared for less sees less."""
     callers = '[callers.few]\ntoken = "few"\nclearance = "public"\n[callers.all]\ntoken = "all"\n'
@@ -272,6 +318,10 @@ async def main(checks: Checks, folder: Path) -> None:
         with checks.group("federation"):
             await federation(checks, folder, broker.url, client)
         await client.close()
+        with checks.group("permissions"):
+            await denied(checks, folder)
+        with checks.group("receipts without a stream"):
+            await receipts_wait(checks, folder, broker)
 
 
 if __name__ == "__main__":

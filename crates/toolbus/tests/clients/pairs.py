@@ -28,6 +28,9 @@ from _support import Checks, Gateway, eventually, run
 # Players at once.
 AT_ONCE = 2
 
+# Whether all calls go through the dialect of 2026-07-28 on their way, also between two that know each other's revision.
+ONE_DIALECT = False
+
 
 def gives(checks: Checks, play: Play, step: dict, outcome: dict) -> None:
     wanted = tidy(step["gives"], play.id)
@@ -83,7 +86,7 @@ def unlike(play: Play, seen: tuple[str, dict], expected: tuple[str, dict]) -> st
         # It asked in the middle of the call, as it happens. Until a newer client came back with the answer there was
         # nobody to hear of progress.
         pair = [{**each, "heard": None} for each in pair]
-    if seen[0] != expected[0]:
+    if ONE_DIALECT or seen[0] != expected[0]:
         pair = [across_eras(each) for each in pair]
     return difference(*pair)
 

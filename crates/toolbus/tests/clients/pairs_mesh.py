@@ -18,7 +18,8 @@ from _support import Checks, Gateway, run
 
 
 async def main(checks: Checks, folder: Path) -> None:
-    names = sys.argv[1:] or ["mcp"]
+    pairs.ONE_DIALECT = True
+    names = sys.argv[1:] or ["python"]
     wanted = [client for client in CLIENTS if client.name in names]
     checks.equal("the clients exist", sorted(client.name for client in wanted), sorted(names))
     with started(folder) as urls, ExitStack() as stack:

@@ -227,6 +227,15 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Waits until so many workers of a server are found: a call over the mesh is made then.
+    pub(super) fn has_workers(&self, server: &str, count: usize) -> Result<()> {
+        let ask = Ask {
+            workers: count,
+            ..Ask::new(server, "echo", 1, 1, 1)
+        };
+        self.load(&ask).map(|_| ())
+    }
+
     /// Waits until somebody answers at a subject.
     fn answers(&self, subject: &str, payload: &str) -> Result<()> {
         let begun = Instant::now();

@@ -1,3 +1,5 @@
+//! What reaches a call's reader, and what does not.
+
 use super::*;
 use crate::frame::Reply;
 
