@@ -240,8 +240,11 @@ fn rules(config: &Config) -> Policy {
     Policy::new(callers).with(peers)
 }
 
+/// Servers by themselves.
+type BackEnds = Vec<(ServerName, Arc<dyn Backend>)>;
+
 /// The servers of a configuration by themselves, for a worker. They start.
-pub(crate) fn back_ends(config: &Config) -> Result<Vec<(ServerName, Arc<dyn Backend>)>, String> {
+pub(crate) fn back_ends(config: &Config) -> Result<BackEnds, String> {
     let starts = Starts::default();
     let start = |wanted: &Wanted| {
         let server = wanted.start(None, &starts, None);
