@@ -195,7 +195,11 @@ async fn break_things(
         if enough {
             break;
         }
-        let what = format!("{:?} of worker {}", fault.kind, fault.worker);
+        mesh.gateways_serve()?;
+        let what = match fault.kind {
+            Kind::KillBroker => "KillBroker".to_owned(),
+            kind => format!("{kind:?} {}", fault.worker),
+        };
         let window = faults::inflict(mesh, &fault, shared)
             .await
             .with_context(|| what.clone())?;

@@ -269,6 +269,11 @@ impl Subjects {
         format!("{prefix}.v1.audit.{tenant}.{}.{outcome}", work.token())
     }
 
+    /// The records of all calls, of every tenant.
+    pub fn audit_all(&self) -> String {
+        format!("{}.v1.audit.>", self.prefix)
+    }
+
     /// A bucket's name, such as `TOOLBUS_TOOLS`.
     pub fn bucket(&self, what: &str) -> String {
         format!("{}_{what}", self.prefix.to_uppercase())

@@ -65,6 +65,8 @@ pub type Given = (ServerName, Arc<dyn Backend>, ServerOptions);
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Its id, where the server's permissions name it: no other worker may have it. Made where it is not given.
+    pub id: Option<WorkerId>,
     /// How many calls run at once. What comes beyond it is answered `busy`.
     pub capacity: usize,
     /// The keys that callers are signed with. With none, callers are believed.
@@ -78,11 +80,36 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            id: None,
             capacity: CAPACITY,
             caller_keys: Vec::new(),
             compat: None,
             drain_within: DRAIN_WITHIN,
         }
+    }
+}
+
+/// What a worker is called on the mesh: 1 to 16 of `[A-Za-z0-9_-]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerId(String);
+
+impl WorkerId {
+    /// The id of this text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // A colon would end it in what a caller takes away.
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (1..=16).contains(&text.len()) && text.bytes().all(fits) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "a worker's id {text:?}: use 1 to 16 letters, digits, '_' or '-'"
+        ))
+    }
+
+    /// An id that nobody else has.
+    fn random() -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        Self(id[..12].to_owned())
     }
 }
 
@@ -152,6 +179,9 @@ impl Worker {
     async fn open(&self) -> Result<(), BusError> {
         let shared = &self.shared;
         shared.tasks.spawn(pulse::watch(Arc::clone(shared)));
+        shared
+            .tasks
+            .spawn(control::hear_denials(Arc::clone(shared)));
         control::open(shared).await?;
         listen::open(shared).await?;
         service::open(shared).await?;
@@ -197,7 +227,7 @@ impl Worker {
 
 impl Shared {
     fn new(bus: Arc<dyn Bus>, subjects: Subjects, servers: Vec<Given>, settings: Settings) -> Self {
-        let id = Uuid::new_v4().simple().to_string();
+        let WorkerId(id) = settings.id.clone().unwrap_or_else(WorkerId::random);
         let served = |(name, backend, options)| {
             let counters = service::Counters::default();
             let served = Served {
@@ -208,7 +238,7 @@ impl Shared {
             (name, served)
         };
         Self {
-            id: id[..12].to_owned(),
+            id,
             inbox: bus.inbox(),
             bus,
             subjects,

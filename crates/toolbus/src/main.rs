@@ -6,6 +6,7 @@ mod config;
 mod descriptors;
 mod house;
 mod memory;
+mod published;
 mod reload;
 mod say;
 mod state;

@@ -129,7 +129,9 @@ impl Caller {
     }
 
     async fn call(&mut self, turn: u64, kept: &mut Option<Connection>) -> Result<Call> {
-        let unique = format!("{:x}-{}-{turn}", self.shared.seed, self.number);
+        // Of this process, so that two runs of a seed which share a folder by mistake are told apart.
+        let run = std::process::id();
+        let unique = format!("{run}-{}-{turn}", self.number);
         let tool = if self.random.per_mille(700) {
             Tool::Once
         } else {

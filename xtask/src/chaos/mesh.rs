@@ -11,10 +11,10 @@ use tokio::sync::Mutex;
 
 use super::broker::Broker;
 use super::process::Process;
-use crate::gateway;
 use crate::place::Place;
 use crate::server::Server;
 use crate::soak::kernel::MARK;
+use crate::{gateway, http};
 
 /// How many calls a worker takes: more than all callers together have, so that one that is left serves them all.
 const CAPACITY: usize = 256;
@@ -79,6 +79,15 @@ impl<'a> Mesh<'a> {
         let mut started = gateway::start(self.toolbus()?, &mesh, &folder)?;
         gateway::wait_for_tool(&mut started, "once")?;
         Ok(started)
+    }
+
+    /// Nothing is done to the gateways: one that does not answer is an error.
+    pub(super) fn gateways_serve(&self) -> Result<()> {
+        for (number, gateway) in self.gateways.iter().enumerate() {
+            http::ask("GET", &gateway.at("/health"))
+                .with_context(|| format!("gateway {number} is gone; see its toolbus.log"))?;
+        }
+        Ok(())
     }
 
     /// Where a gateway keeps its records.

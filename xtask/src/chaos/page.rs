@@ -68,7 +68,7 @@ impl Run {
             ),
             ("answered with their result".to_owned(), seen.ok.to_string()),
         ];
-        for (code, count) in &seen.errors {
+        for (code, (count, _)) in &seen.errors {
             rows.push((
                 format!("answered with the error {code}, {}", meaning(*code)),
                 count.to_string(),
@@ -103,6 +103,9 @@ impl Run {
     /// Shows the table, and the first of everything that must not be.
     pub(super) fn print(&self) -> Result<()> {
         say(self.table()?);
+        for (code, (_, message)) in &self.verdict.seen.errors {
+            say(format_args!("the first error {code}: {message}"));
+        }
         for (what, rule) in self.verdict.rules() {
             for example in &rule.examples {
                 say(format_args!("{what}: {example}"));

@@ -39,7 +39,8 @@ pub(super) struct Seen {
     pub(super) once: u64,
     pub(super) again: u64,
     pub(super) ok: u64,
-    pub(super) errors: BTreeMap<i64, u64>,
+    /// How often each code came, and what was said with it first.
+    pub(super) errors: BTreeMap<i64, (u64, String)>,
     pub(super) executions: u64,
     /// Calls of the tool that may run again which did.
     pub(super) repeated: u64,
@@ -120,8 +121,9 @@ impl Verdict {
         seen.longest = seen.longest.max((call.ended - call.begun).as_secs_f64());
         match &call.outcome {
             Outcome::Ok => seen.ok += 1,
-            Outcome::Error { code, .. } => {
-                *seen.errors.entry(*code).or_default() += 1;
+            Outcome::Error { code, message, .. } => {
+                let first = || (0, message.clone());
+                seen.errors.entry(*code).or_insert_with(first).0 += 1;
                 seen.unknown_ran += u64::from(*code == UNKNOWN && ran > 0);
                 seen.unknown_did_not += u64::from(*code == UNKNOWN && ran == 0);
             }

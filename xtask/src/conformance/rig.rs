@@ -106,7 +106,9 @@ impl Mesh {
         let mark = scratch.display().to_string();
         let broker = runtime.block_on(Broker::start(place, scratch.to_owned(), mark))?;
         let mut command = Command::new(place.binary("debug", "toolbus")?);
-        command.args(["worker", "--nats", &broker.url(), "--name", "fixture", "--"]);
+        command.args(["worker", "--nats", &broker.url(), "--name", "fixture"]);
+        // What the suite leaves behind, such as tasks that wait for an answer, is not waited for.
+        command.args(["--drain-within", "2s", "--"]);
         command.arg(fixture).arg("stdio");
         command.env("XDG_STATE_HOME", scratch.join("worker-state"));
         let worker = Process::start("worker", &mut command, scratch)?;

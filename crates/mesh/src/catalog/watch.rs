@@ -76,6 +76,11 @@ impl Sources {
             max_age: Some(WORKER_TTL),
             history: 1,
         };
+        // Made here where it is missing, so that workers need not be permitted to.
+        let objects = core.subjects.bucket(bucket::OBJECTS);
+        if let Err(error) = core.bus.objects(&objects).await {
+            tracing::warn!(%error, "what is too large for a message has no place on the mesh");
+        }
         // First the heartbeats: a worker that is seen in the bucket is heard of from then on.
         let beats = core.subjects.heartbeat("*");
         Ok(Self {

@@ -58,6 +58,8 @@ async fn walk(
     }
     if ask.start == Start::Claim {
         claim(shared, running, &message.payload).await?;
+        // The word may have been long on its way to a worker that was stopped.
+        has_time(running, message)?;
         shared.calls.mark_run(running.id);
     }
     let work = match (work, &ask.object) {
@@ -76,14 +78,17 @@ async fn walk(
 
 /// Work that is late is not begun: nobody waits for it any more, or another worker has it.
 fn in_time(running: &Running, ask: &Ask, message: &Message) -> Result<(), Box<Terminal>> {
-    let late = |what: &str| Box::new(Terminal::late(&id_of(&message.payload), what));
     if running.arrived.elapsed() > ask.start_within {
-        return Err(late(
-            "the worker came to it later than the call may wait for its start",
-        ));
+        let what = "the worker came to it later than the call may wait for its start";
+        return Err(Box::new(Terminal::late(&id_of(&message.payload), what)));
     }
+    has_time(running, message)
+}
+
+fn has_time(running: &Running, message: &Message) -> Result<(), Box<Terminal>> {
     if running.is_over() {
-        return Err(late("the call's time was over before it was started"));
+        let what = "the call's time was over before it was started";
+        return Err(Box::new(Terminal::late(&id_of(&message.payload), what)));
     }
     Ok(())
 }

@@ -1,16 +1,21 @@
 //! What a worker is told on its control subject.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio::sync::broadcast::error::RecvError;
 use toolbus_model::CallId;
 
 use super::Shared;
 use super::calls::Stop;
-use crate::bus::{BusError, Headers, Message};
+use crate::bus::{BusError, Denied, Headers, Message};
 use crate::frame::{Control, Malformed, WINDOW, header};
 
 /// Words that wait to be read. Each is done at once.
 const WAITING: usize = 4_096;
+
+/// Subjects that are not permitted, of which it is said. It is a matter of configuration, so that there are few.
+const MOST_DENIED: usize = 64;
 
 /// Why what was said was not done.
 type Refused = (u16, String);
@@ -29,6 +34,34 @@ pub(super) async fn open(shared: &Arc<Shared>) -> Result<(), BusError> {
         listener.ending.run_until_cancelled(reading).await;
     });
     Ok(())
+}
+
+/// Says what the server does not permit: a worker that lacks a permission is otherwise only silent.
+pub(super) async fn hear_denials(shared: Arc<Shared>) {
+    let mut denied = shared.bus.denied();
+    let hearing = async {
+        let mut known = HashSet::new();
+        loop {
+            let Denied {
+                is_publish,
+                subject,
+            } = match denied.recv().await {
+                Ok(denied) => denied,
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            // Replies have a subject each, below one that is always the same.
+            let place = subject.rsplit_once('.').map_or("", |(place, _)| place);
+            if known.len() < MOST_DENIED && known.insert((is_publish, place.to_owned())) {
+                let what = if is_publish { "publish" } else { "subscribe" };
+                tracing::error!(
+                    subject,
+                    "the server of the mesh does not permit this worker to {what}; give it the permission"
+                );
+            }
+        }
+    };
+    shared.ending.run_until_cancelled(hearing).await;
 }
 
 impl Shared {

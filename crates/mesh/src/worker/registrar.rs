@@ -20,8 +20,8 @@ use crate::registry::{
     bucket,
 };
 
-/// Changes that come in close succession are told as one.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Changes that come in close succession are told as one. Gateways wait longer before they tell theirs.
+const DEBOUNCE: Duration = Duration::from_millis(25);
 
 /// How soon it is tried again to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
     config: Option<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// JetStream, in the server's folder.
@@ -43,13 +44,27 @@ impl Server {
 
     /// With a configuration. `{folder}` in it is a folder that ends with the server.
     pub(crate) async fn start(config: &str) -> Option<Self> {
+        Self::start_with(config, &[]).await
+    }
+
+    /// With a configuration, and variables for it.
+    pub(crate) async fn start_with(config: &str, variables: &[(&str, &str)]) -> Option<Self> {
         let binary = binary()?;
         let folder = tempfile::tempdir().expect("a folder");
         let config = config.replace("{folder}", &folder.path().display().to_string());
-        Some(Self::run(&binary, folder, -1, config).await)
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Some(Self::run(&binary, folder, -1, config, variables.collect()).await)
     }
 
-    async fn run(binary: &Path, folder: TempDir, port: i32, config: String) -> Self {
+    async fn run(
+        binary: &Path,
+        folder: TempDir,
+        port: i32,
+        config: String,
+        variables: Vec<(String, String)>,
+    ) -> Self {
         let place = folder.path().display();
         let text = format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{place}\"\n{config}\n");
         let path = folder.path().join("nats.conf");
@@ -62,6 +77,7 @@ impl Server {
         let child = Command::new(binary)
             .arg("-c")
             .arg(&path)
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -72,6 +88,7 @@ impl Server {
             child,
             port: 0,
             config: Some(config),
+            variables,
         };
         server.port = server.read_port().await;
         server
@@ -93,6 +110,14 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Where it takes leaf nodes.
+    pub(crate) fn leaf_address(&self) -> String {
+        let log = self.log();
+        let line = log.split("Listening for leafnode connections on ").nth(1);
+        let address = line.and_then(|line| line.lines().next());
+        address.expect("a port for leaf nodes").to_owned()
     }
 
     /// What it wrote to its log.
@@ -140,7 +165,8 @@ impl Server {
         let binary = binary().expect("it was there");
         let config = self.config.take().expect("its configuration");
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"));
-        Self::run(&binary, folder, self.port.into(), config).await
+        let variables = std::mem::take(&mut self.variables);
+        Self::run(&binary, folder, self.port.into(), config, variables).await
     }
 }
 

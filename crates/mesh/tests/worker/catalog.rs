@@ -49,7 +49,7 @@ async fn a_worker_says_what_it_serves() {
 
 #[tokio::test(start_paused = true)]
 async fn its_heart_beats() {
-    let mut stage = stage().await;
+    let stage = stage().await;
     let subject = format!("toolbus.v1.hb.{}", stage.worker.id());
     let mut beats = stage
         .peer

@@ -150,3 +150,34 @@ async fn changes_of_resources_are_told() {
     mesh.close().await;
     worker.drain().await;
 }
+
+/// Ten thousand tools: none has a subject of its own, and each can be called.
+#[tokio::test]
+async fn very_many_tools_are_listed_and_called() {
+    const COUNT: usize = 10_000;
+    let Some(server) = Server::start_plain().await else {
+        return;
+    };
+    let tools = (0..COUNT).map(|n| harmless(&format!("tool_{n}")));
+    let puppet = Puppet::with(tools.collect());
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(worker(&server, &puppet, Settings::default()).await);
+    }
+    let mesh = mesh(&server).await;
+    let remote = remote(&mesh, workers.len()).await;
+    let mut offer = remote.offer();
+    let all = offer.wait_for(|offer| offer.tools.len() == COUNT);
+    timeout(Duration::from_secs(60), all)
+        .await
+        .expect("all are listed")
+        .expect("an offer");
+    for tool in ["tool_0", "tool_5000", "tool_9999"] {
+        let result = call(&remote, tool, json!({"a": 1})).await.expect(tool);
+        assert_eq!(result["structuredContent"]["a"], 1);
+    }
+    mesh.close().await;
+    for worker in workers {
+        worker.drain().await;
+    }
+}

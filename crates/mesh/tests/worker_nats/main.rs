@@ -4,9 +4,11 @@
 
 mod foreign;
 mod gateway;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../worker/puppet.rs"]
 mod puppet;
 mod restart;
 mod scene;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../bus/server.rs"]
 mod server;

@@ -13,6 +13,7 @@ use super::Failed;
 use crate::config::{Config, Source};
 use crate::descriptors;
 use crate::house::{self, House};
+use crate::published;
 use crate::reload::Reload;
 use crate::say;
 
@@ -23,6 +24,10 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
     let access = house::access(&config).map_err(Failed::Usage)?;
     let key = house::key(&config).map_err(Failed::Usage)?;
     let audit = house::audit(&config).map_err(Failed::Usage)?;
+    let published = match config.audit.mesh {
+        true => Some(house::audit_file(&config).map_err(Failed::Usage)?),
+        false => None,
+    };
     let listen = config.gateway.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let remedy =
@@ -53,10 +58,17 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
         tell(&gateway, address.port(), needs_token);
         std::future::pending::<()>().await;
     };
+    let published = async {
+        if let Some(file) = published {
+            published::follow(file, house.mesh()).await;
+        }
+        std::future::pending::<()>().await;
+    };
     let serving = async {
         tokio::select! {
             done = serving => done,
             () = told => Ok(()),
+            () = published => Ok(()),
         }
     };
     tokio::pin!(serving);

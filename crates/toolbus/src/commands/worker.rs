@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::timeout;
 use toolbus_mesh::bus::Bus;
-use toolbus_mesh::worker::{CAPACITY, CallerKey, Compat, Given, Settings, Worker};
+use toolbus_mesh::worker::{CAPACITY, CallerKey, Compat, Given, Settings, Worker, WorkerId};
 use toolbus_model::{Health, Offer, ServerName};
 
 use super::Failed;
@@ -88,6 +88,9 @@ struct Place {
     /// What all subjects begin with.
     #[arg(long)]
     prefix: Option<String>,
+    /// The worker's own id, where the permissions of the NATS server name it. No other worker may have it.
+    #[arg(long, value_parser = WorkerId::parse)]
+    id: Option<WorkerId>,
     /// The tenant.
     #[arg(long)]
     tenant: Option<String>,
@@ -222,6 +225,7 @@ impl Arguments {
         let compat = mesh.compat.as_deref().map(Compat::new).transpose();
         let keys = self.place.caller_key.iter().map(|text| caller_key(text));
         Ok(Settings {
+            id: self.place.id.clone(),
             capacity: self.capacity,
             caller_keys: keys.collect::<Result<_, _>>()?,
             compat: compat.map_err(|error| Failed::Usage(format!("--compat: {error}")))?,

@@ -72,6 +72,8 @@ pub(crate) struct Caller {
 pub(crate) struct Audit {
     /// The file that gets one line per call. `audit.jsonl` in the state folder where it is not set.
     pub(crate) file: Option<PathBuf>,
+    /// Send each record to the mesh as well, where the stream `{PREFIX}_AUDIT` keeps it.
+    pub(crate) mesh: bool,
 }
 
 /// `[servers.NAME]`, which needs one of `stdio` and `http`.

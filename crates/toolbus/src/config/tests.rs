@@ -161,7 +161,7 @@ fn a_mesh_is_read() {
         mesh.subjects().map(|subjects| subjects.gateway("g")),
         Ok("p.v1.gw.g".into())
     );
-    assert!(mesh.tls.first && mesh.routing == Routing::Queue);
+    assert!(mesh.tls.first && mesh.routing == super::mesh::Routing::Queue);
     let one = parse("[mesh]\nurl = \"a, b\"\n");
     assert_eq!(
         one.mesh.url.map(|urls| urls.list()),

@@ -51,7 +51,7 @@ class Worker:
         self.folder = folder / f"worker-{number}"
         self.folder.mkdir(exist_ok=True)
         named = ["--name", name] if name else []
-        command = [TOOLBUS, "worker", "--mesh", broker.url, *named, *words]
+        command = [TOOLBUS, "worker", "--nats", broker.url, *named, *words]
         environment = {**os.environ, "XDG_STATE_HOME": str(self.folder)}
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(

@@ -6,7 +6,7 @@ Times are told beside the checks; the bounds are wide, because other things run 
 import json
 import time
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import anyio
@@ -149,14 +149,16 @@ async def kill(checks: Checks, client: Client, others: Client, workers: list[Wor
         with anyio.fail_after(20):
             await begun.wait()
         victim = next(worker for worker in workers if seen["pid"] in worker.below())
-        killed = victim.kill()
-        took = []
+        # The first call of a client lists the tools before.
+        await others.call_tool("add", {"a": 1, "b": 1})
+        killed, took = victim.kill(), []
         for _ in range(20):
             start = time.monotonic()
             await others.call_tool("add", {"a": 1, "b": 1})
             took.append(time.monotonic() - start)
         print(f"      first call after the kill: {took[0] * 1000:.1f} ms; the longest of 20: {max(took) * 1000:.1f} ms")
-        checks.that("after a kill another worker answers at once", max(took) < 1.0, took)
+        # Whoever waited for signs of life of the dead one would take six seconds.
+        checks.that("after a kill another worker answers at once", max(took) < 3.0, took)
     late = seen["at"] - killed
     print(f"      the caller of the killed worker learned of it after {late:.2f} s")
     checks.that("its caller learns of it within three signs of life", late < NOTICED + 2.0, late)
@@ -181,7 +183,7 @@ async def come_and_go(checks: Checks, gateway: Gateway, broker: Broker, folder: 
     """Who listens is told of tools that come and go."""
     changes, times = [], []
     async with Client(gateway.url, mode="2026-07-28") as client, AsyncExitStack() as stack:
-        stream = await stack.enter_async_context(client.session.listen(tools_list_changed=True))
+        stream = await stack.enter_async_context(client.listen(tools_list_changed=True))
         tasks = await stack.enter_async_context(anyio.create_task_group())
 
         async def note() -> None:
@@ -246,7 +248,7 @@ async def service_requests(checks: Checks, broker: Broker) -> None:
 
 
 async def main(checks: Checks, folder: Path) -> None:
-    with Broker(folder / "nats") as broker, AsyncExitStack() as stack:
+    with Broker(folder / "nats") as broker, ExitStack() as stack:
         workers = [stack.enter_context(Worker(broker, folder, n, *TOOLS, name="tools")) for n in (1, 2)]
         section = broker.section('grace = "1s"')
         gateways = [stack.enter_context(Gateway(checks, folder / f"up-{n}", section)) for n in (1, 2)]

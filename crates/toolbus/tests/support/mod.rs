@@ -7,6 +7,7 @@
 
 pub mod events;
 pub mod listener;
+pub mod mesh;
 pub mod script;
 pub mod upstream;
 

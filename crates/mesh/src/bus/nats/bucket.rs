@@ -58,7 +58,8 @@ impl NatsBucket {
             tasks,
             stop,
         }));
-        bucket.ensure().await?;
+        let (stream, config) = (bucket.stream(), bucket.config());
+        bucket.jetstream().ensure_once(stream, &config).await?;
         Ok(bucket)
     }
 

@@ -125,24 +125,32 @@ impl JetStream {
         acknowledged(&self.request(message).await?)
     }
 
-    /// The last message of a subject in a stream.
+    /// The last message of a subject in a stream. The subject is part of the question's, so that permissions can name it.
     pub(super) async fn last(
         &self,
         stream: &str,
         subject: &str,
     ) -> Result<Option<Message>, Refused> {
-        self.get(stream, &json!({ "last_by_subj": subject })).await
+        let which = format!("{stream}.{subject}");
+        self.get(&which, Bytes::new()).await
     }
 
-    /// A message of a stream, for as long as the stream allows to read so (`allow_direct`).
-    pub(super) async fn get(
+    /// The first message from a number on that has a subject.
+    pub(super) async fn from(
         &self,
         stream: &str,
-        which: &Value,
+        sequence: u64,
+        subject: &str,
     ) -> Result<Option<Message>, Refused> {
+        let which = json!({ "seq": sequence, "next_by_subj": subject });
+        self.get(stream, which.to_string().into()).await
+    }
+
+    /// A message of a stream that allows to be read so (`allow_direct`).
+    async fn get(&self, which: &str, payload: Bytes) -> Result<Option<Message>, Refused> {
         let message = Message {
-            subject: format!("$JS.API.DIRECT.GET.{stream}"),
-            payload: which.to_string().into(),
+            subject: format!("$JS.API.DIRECT.GET.{which}"),
+            payload,
             ..Message::default()
         };
         let answer = self.request(message).await?;
@@ -151,6 +159,15 @@ impl JetStream {
             Some(status) if status.starts_with("404") => Ok(None),
             Some(status) => Err(Refused::Bus(BusError(format!("JetStream says {status:?}")))),
         }
+    }
+
+    /// [`JetStream::ensure`], unless the stream was there before: whoever then finds that it is not makes it anew.
+    pub(super) async fn ensure_once(&self, name: &str, config: &Value) -> Result<(), BusError> {
+        if !self.shared.is_known(name) {
+            self.ensure(name, config).await?;
+            self.shared.set_known(name, true);
+        }
+        Ok(())
     }
 
     /// Makes a stream where there is none. One that is there stays as its owner made it.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use toolbus_model::BoxFuture;
 use uuid::Uuid;
@@ -50,12 +50,18 @@ impl NatsObjects {
             name: name.to_owned(),
             stream: format!("OBJ_{name}"),
         };
-        objects.ensure().await?;
+        let (stream, config) = (&objects.stream, objects.config());
+        objects.jetstream.ensure_once(stream, &config).await?;
         Ok(objects)
     }
 
     async fn ensure(&self) -> Result<(), BusError> {
-        let config = json!({
+        let config = self.config();
+        self.jetstream.ensure(&self.stream, &config).await
+    }
+
+    fn config(&self) -> Value {
+        json!({
             "name": self.stream,
             "subjects": [format!("$O.{}.C.>", self.name), format!("$O.{}.M.>", self.name)],
             "storage": "file",
@@ -65,8 +71,7 @@ impl NatsObjects {
             "max_age": nanos(OBJECT_AGE),
             "allow_direct": true,
             "allow_rollup_hdrs": true,
-        });
-        self.jetstream.ensure(&self.stream, &config).await
+        })
     }
 
     fn parts(&self, id: &str) -> String {
@@ -174,10 +179,7 @@ impl NatsObjects {
     async fn purge(&self, id: &str) -> Result<(), Refused> {
         let what = format!("STREAM.PURGE.{}", self.stream);
         let parts = json!({ "filter": self.parts(id) });
-        self.jetstream
-            .api::<serde_json::Value>(&what, &parts)
-            .await
-            .map(|_| ())
+        self.jetstream.api::<Value>(&what, &parts).await.map(|_| ())
     }
 
     async fn read(&self, name: &str, limit: usize) -> Result<Bytes, BusError> {
@@ -203,8 +205,8 @@ impl NatsObjects {
         let subject = self.parts(&known.nuid);
         let mut sequence = 1;
         while body.len() < known.size {
-            let which = json!({ "seq": sequence, "next_by_subj": subject });
-            let Some(part) = self.jetstream.get(&self.stream, &which).await? else {
+            let next = self.jetstream.from(&self.stream, sequence, &subject);
+            let Some(part) = next.await? else {
                 return Ok(None);
             };
             let found = part
