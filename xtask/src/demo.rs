@@ -1,5 +1,7 @@
 //! The main job on real input: two real servers behind one gateway, called by a real client in both eras of MCP.
 
+mod mesh;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +58,7 @@ pub(crate) fn demo(place: &Place) -> Result<()> {
         "each server's remedy stands above; where a package is broken, remove .venv and .tools and try again",
         || demo.run(&demo.typed("doctor")),
     )?;
-    let gateway = step(
+    let mut gateway = step(
         "4. One door for both: toolbus up, on a free port",
         &ask_the_doctor,
         || demo.open(),
@@ -72,12 +74,17 @@ pub(crate) fn demo(place: &Place) -> Result<()> {
         || demo.audit(),
     )?;
     step(
-        "7. Stop",
+        "7. Two workers on the mesh: one Python file, started twice, and then one of them is killed",
+        "worker-1.log and worker-2.log beside the audit say what the workers did",
+        || demo.mesh(&mut gateway),
+    )?;
+    step(
+        "8. Stop",
         "end what is left with `kill`; it is a bug of toolbus",
         || stop(gateway),
     )?;
     step(
-        "8. The same tools on the command line, without a gateway",
+        "9. The same tools on the command line, without a gateway",
         &ask_the_doctor,
         || demo.run(&demo.typed_call()),
     )?;
@@ -134,6 +141,7 @@ impl Demo<'_> {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut toolbus = Command::new(&self.toolbus);
         toolbus.current_dir(self.place.root());
+        toolbus.env(mesh::NATS_SERVER, self.place.venv().join("bin/nats-server"));
         let gateway = gateway::start(toolbus, &servers, &self.scratch)?;
         let ready: Value = serde_json::from_slice(&http::ask("GET", &gateway.at("/ready"))?.body)?;
         let servers = ready["servers"].as_object();

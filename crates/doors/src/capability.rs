@@ -22,7 +22,7 @@ use toolbus_protocol::capability::{Bounds, Parties, Receipt};
 use toolbus_protocol::urn::Urn;
 
 use directory::Directories;
-pub(crate) use execute::{Asker, Refused, check_size};
+pub(crate) use execute::{Asker, Executed, Refused, check_size};
 pub use federation::Peer;
 pub use peers::Network;
 pub(crate) use peers::establish;

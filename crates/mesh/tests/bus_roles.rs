@@ -30,11 +30,11 @@ use server::Server;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{sleep, timeout};
 use toolbus_mesh::bus::nats::{Credentials, NatsBus, Settings};
-use toolbus_mesh::bus::{BucketSettings, Bus, Change, Message, Subscription};
+use toolbus_mesh::bus::{BucketSettings, Bus, BusError, Change, Message, Subscription};
 use toolbus_mesh::caller::{self, Mesh, Remote};
 use toolbus_mesh::frame::Control;
 use toolbus_mesh::subject::Subjects;
-use toolbus_mesh::worker::{self, ServerOptions, Worker};
+use toolbus_mesh::worker::{self, ServerOptions, Worker, WorkerId};
 use toolbus_model::{Method, Object, Request, ServerName};
 
 /// Workers may have to wait until a gateway has made the buckets.
@@ -82,15 +82,19 @@ fn subjects() -> Subjects {
 }
 
 async fn serve(bus: &Arc<NatsBus>, puppet: &Arc<Puppet>) -> Worker {
+    serve_as(bus, puppet, worker::Settings::default())
+        .await
+        .expect("a worker")
+}
+
+async fn serve_as(
+    bus: &Arc<NatsBus>,
+    puppet: &Arc<Puppet>,
+    settings: worker::Settings,
+) -> Result<Worker, BusError> {
     let math = ServerName::parse("math").expect("a name");
     let given = (math, Arc::clone(puppet) as _, ServerOptions::default());
-    let worker = Worker::start(
-        Arc::clone(bus) as _,
-        subjects(),
-        vec![given],
-        worker::Settings::default(),
-    );
-    worker.await.expect("a worker")
+    Worker::start(Arc::clone(bus) as _, subjects(), vec![given], settings).await
 }
 
 async fn open(bus: &Arc<NatsBus>) -> Mesh {
@@ -423,4 +427,151 @@ async fn a_worker_behind_a_leaf_node() {
     timeout(SOON, worker.drain()).await.expect("it drains");
     sleep(QUIET).await;
     assert_eq!(puppet.runs(), 2);
+}
+
+/// What `allow_responses` permits is permitted to a connection: a result that is ready after the next one is denied.
+#[tokio::test(flavor = "multi_thread")]
+async fn permitted_replies_end_with_the_connection() {
+    let Some(server) = hub().await else { return };
+    let working = connect(&server, "acme", "worker").await;
+    let calling = connect(&server, "acme", "gateway").await;
+    let subject = "toolbus.v1.tool._.math=2Eecho.invoke";
+    let served = working
+        .subscribe("toolbus.v1.tool._.*.invoke", Some("workers"), 8)
+        .await;
+    let mut served = served.expect("a subscription");
+    let (mut answers, reply) = inbox(&calling).await;
+    let request = Message {
+        reply: Some(reply.clone()),
+        ..message(subject, "{}")
+    };
+    calling.send(request).expect("sent");
+    next(&mut served).await;
+    for body in ["1", "2", "3"] {
+        working.send(message(&reply, body)).expect("sent");
+        assert_eq!(next(&mut answers).await.payload, body);
+    }
+    let (mut link, mut denied) = (working.link(), working.denied());
+    let _server = server.restart(true).await;
+    let again = link.wait_for(|link| *link == toolbus_mesh::bus::Link::Up(2));
+    drop(timeout(SOON, again).await.expect("in time"));
+    working
+        .send(message(&reply, "late"))
+        .expect("it goes to the server");
+    let said = timeout(SOON, denied.recv())
+        .await
+        .expect("in time")
+        .expect("denied");
+    assert_eq!((said.is_publish, said.subject), (true, reply));
+}
+
+/// The example's block for workers, narrowed as `docs/mesh-security.md` says: one worker, by its id and its tools.
+fn narrowed() -> String {
+    let text = example("nats.conf");
+    let (start, end) = (
+        text.find("A_WORKER_MAY = {"),
+        text.find("AN_OPERATOR_MAY = {"),
+    );
+    let (start, end) = (start.expect("the block"), end.expect("the next block"));
+    let mut block = text[start..end].to_owned();
+    let each = |form: &str| {
+        ["echo", "big", "large"]
+            .map(|tool| form.replace('%', &format!("math=2E{tool}")))
+            .join(", ")
+    };
+    for (wide, narrow) in [
+        (
+            "\"toolbus.v1.tool._.*.invoke workers\"",
+            each("\"toolbus.v1.tool._.%.invoke workers\""),
+        ),
+        (
+            "\"toolbus.v1.server._.*.* workers\"",
+            "\"toolbus.v1.server._.math.* workers\"".into(),
+        ),
+        (
+            "\"toolbus.v1.inst._.*.*\"",
+            "\"toolbus.v1.inst._.sums-1.*\"".into(),
+        ),
+        (
+            "\"toolbus.v1.ctl._.*\"",
+            "\"toolbus.v1.ctl._.sums-1\"".into(),
+        ),
+        ("\"toolbus.v1.hb.*\"", "\"toolbus.v1.hb.sums-1\"".into()),
+        (
+            "\"$KV.TOOLBUS_TOOLS._.>\"",
+            each("\"$KV.TOOLBUS_TOOLS._.%.*\""),
+        ),
+        (
+            "\"$KV.TOOLBUS_SERVERS._.>\"",
+            "\"$KV.TOOLBUS_SERVERS._.math.*\"".into(),
+        ),
+        (
+            "\"$KV.TOOLBUS_WORKERS._.>\"",
+            "\"$KV.TOOLBUS_WORKERS._.sums-1\"".into(),
+        ),
+    ] {
+        assert!(block.contains(wide), "{wide}");
+        block = block.replace(wide, &narrow);
+    }
+    format!("{}{block}{}", &text[..start], &text[end..])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_and_its_tools() {
+    let Some(server) = Server::start_with(&narrowed(), &PASSWORDS).await else {
+        return;
+    };
+    let (working, calling) = (
+        connect(&server, "acme", "worker").await,
+        connect(&server, "acme", "gateway").await,
+    );
+    let mut denied = working.denied();
+    let mesh = open(&calling).await;
+    let puppet = puppet();
+    let named = |id: &str| worker::Settings {
+        id: Some(WorkerId::parse(id).expect("an id")),
+        ..worker::Settings::default()
+    };
+    let worker = serve_as(&working, &puppet, named("sums-1"))
+        .await
+        .expect("a worker");
+    let remote = found(&mesh).await;
+    assert_eq!(
+        call(&remote, "echo", json!({"a": 1})).await,
+        json!({"a": 1})
+    );
+    timeout(SOON, worker.drain()).await.expect("it drains");
+    assert_eq!(
+        denied.try_recv(),
+        Err(TryRecvError::Empty),
+        "nothing of it was denied"
+    );
+    // Another id, or another tool, is not its.
+    let why = serve_as(&working, &puppet, named("sums-2"))
+        .await
+        .expect_err("not its id")
+        .to_string();
+    assert!(
+        why.contains("sums-2") && why.contains("not permit"),
+        "{why}"
+    );
+    let subject = "toolbus.v1.tool._.bank=2Epay.invoke";
+    assert!(
+        working
+            .subscribe(subject, Some("workers"), 8)
+            .await
+            .is_err()
+    );
+    let mut denied = working.denied();
+    working
+        .send(message(
+            "$KV.TOOLBUS_TOOLS._.bank=2Epay.0123456789abcdef",
+            "{}",
+        ))
+        .expect("sent");
+    let said = timeout(SOON, denied.recv())
+        .await
+        .expect("in time")
+        .expect("denied");
+    assert!(said.is_publish && said.subject.contains("bank"), "{said:?}");
 }

@@ -141,6 +141,11 @@ impl Urn {
         {
             return urn;
         }
+        Self::of_tool_apart(server, tool)
+    }
+
+    /// The same with a hash, for where that one is taken.
+    pub fn of_tool_apart(server: &ServerName, tool: &str) -> Self {
         let fits = |c: char| {
             if c.is_ascii_alphanumeric() || c == '-' {
                 c
@@ -150,6 +155,11 @@ impl Urn {
         };
         let kept: String = tool.chars().take(64).map(fits).collect();
         Self(format!("{OWN}{server}:{kept}{HASHED}{}", hash(tool)).into())
+    }
+
+    /// It is one of those that tools have by themselves, here or at another gateway.
+    pub fn is_of_tool(&self) -> bool {
+        self.0.starts_with(OWN)
     }
 
     /// The URN that a tool's own definition gives it.

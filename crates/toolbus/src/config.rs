@@ -7,7 +7,7 @@ mod mesh;
 mod sections;
 mod values;
 
-pub(crate) use capabilities::{Capabilities, Federation, Peer};
+pub(crate) use capabilities::{Capabilities, Clearance, Federation, Peer};
 pub(crate) use load::{Problem, Source, check, find, load, parse};
 pub(crate) use mesh::{Mesh, ServerKind, Urls};
 pub(crate) use sections::{Audit, Caller, Gateway, Http, Server, Sessions, Start, Stdio};

@@ -1,5 +1,6 @@
 //! The one place where everything is wired: from a configuration to a gateway with its servers.
 
+mod abroad;
 mod capability;
 mod farewells;
 mod guests;
@@ -25,6 +26,7 @@ use crate::broker::Purpose;
 use crate::config::{Config, Source};
 use crate::memory::Memory;
 use crate::state;
+use abroad::Abroad;
 use guests::Guests;
 use servers::{Recipe, Wanted};
 
@@ -42,6 +44,8 @@ pub(crate) struct House {
     memory: Option<Arc<Memory>>,
     starts: Starts,
     made_of: Mutex<HashMap<ServerName, Recipe>>,
+    /// Not for commands, whose calls are their own record.
+    abroad: Option<Abroad>,
     ledger: Ledger,
     guests: Arc<Guests>,
     place: mesh::Place,
@@ -64,7 +68,7 @@ impl House {
     /// Opens the gateway of a configuration for one question; its servers start. Must be called within a runtime.
     pub(crate) fn open(config: &Config, audit: Audit, key: Key) -> Result<Self, String> {
         let opening = mesh::opening(config, Purpose::Ask)?;
-        Self::open_with(config, audit, key, None, Holders::new(), opening)
+        Self::open_with(config, audit, key, None, Holders::new(), opening, None)
     }
 
     /// [`House::open`] with what is remembered of earlier runs: servers whose lists are known start when they are used.
@@ -79,8 +83,9 @@ impl House {
         let memory = memory.inspect_err(|error| tracing::warn!("{error}")).ok();
         let names = memory.as_ref().map(|memory| memory.recall_names(source));
         let names = names.unwrap_or_default();
+        let abroad = Abroad::open(config)?;
         let opening = mesh::opening(config, Purpose::Gateway)?;
-        let house = Self::open_with(config, audit, key, memory, names, opening)?;
+        let house = Self::open_with(config, audit, key, memory, names, opening, Some(abroad))?;
         if let Some(memory) = &house.memory {
             memory.follow_names(source, Arc::clone(&house.gateway));
         }
@@ -94,12 +99,13 @@ impl House {
         memory: Option<Arc<Memory>>,
         names: Holders,
         opening: Option<Opening>,
+        abroad: Option<Abroad>,
     ) -> Result<Self, String> {
         let (wanted, starts) = (Wanted::all(config)?, Starts::default());
         let start = |wanted: &Wanted| wanted.start(memory.as_ref(), &starts, None);
         let setup = Setup {
             servers: wanted.iter().map(start).collect(),
-            policy: policy(config),
+            policy: policy(config, abroad.as_ref()),
             audit,
             prefix: config.gateway.prefix_names,
             key,
@@ -118,12 +124,16 @@ impl House {
                 (gateway, guests)
             }
         };
+        if let Some(abroad) = &abroad {
+            abroad.follow(config, place.standing(), Arc::clone(&guests))?;
+        }
         Ok(Self {
             gateway,
             memory,
             starts,
             made_of: Mutex::new(Wanted::recipes(wanted)),
-            ledger: Ledger::default(),
+            ledger: abroad.as_ref().map_or_else(Ledger::default, Abroad::ledger),
+            abroad,
             guests,
             place,
         })
@@ -170,8 +180,11 @@ impl House {
         let mut servers: Vec<_> = wanted.iter().map(place).collect();
         let configured = wanted.iter().map(|wanted| wanted.name.clone()).collect();
         servers.extend(guests.beside(&configured));
-        self.gateway
-            .replace(servers, policy(config), config.gateway.prefix_names);
+        self.gateway.replace(
+            servers,
+            policy(config, self.abroad.as_ref()),
+            config.gateway.prefix_names,
+        );
         *made_of = Wanted::recipes(wanted);
         let gone = before.iter().filter(|old| !made_of.contains_key(&old.name));
         changes.removed = gone.map(|old| old.name.to_string()).collect();
@@ -180,21 +193,39 @@ impl House {
 
     /// The capability API of a configuration.
     pub(crate) fn capabilities(&self, config: &Config) -> Result<Arc<Api>, String> {
-        capability::api(config, &self.gateway, &self.ledger)
+        let api = capability::api(config, &self.gateway, &self.ledger)?;
+        if let Some(abroad) = &self.abroad {
+            abroad.answer_with(&api);
+        }
+        Ok(api)
     }
 
     /// Ends everything, once the doors are closed, and keeps what is to be remembered.
     pub(crate) async fn close(&self) {
+        if let Some(abroad) = &self.abroad {
+            abroad.leave().await;
+        }
         self.gateway.close().await;
-        self.place.leave().await;
         self.ledger.finish().await;
+        if let Some(abroad) = &self.abroad {
+            abroad.close().await;
+        }
+        self.place.leave().await;
         if let Some(memory) = &self.memory {
             memory.close().await;
         }
     }
 }
 
-fn policy(config: &Config) -> Policy {
+fn policy(config: &Config, abroad: Option<&Abroad>) -> Policy {
+    let policy = rules(config);
+    match abroad.and_then(|abroad| abroad.veil(config)) {
+        Some(veil) => policy.behind(veil),
+        None => policy,
+    }
+}
+
+fn rules(config: &Config) -> Policy {
     let callers = config.callers.iter().map(|(name, caller)| {
         let in_flight = caller.max_in_flight.unwrap_or(DEFAULT_IN_FLIGHT);
         (

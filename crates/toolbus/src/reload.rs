@@ -203,7 +203,9 @@ fn keep_fixed(config: &mut Config, running: &Config, is_http: bool) -> Vec<&'sta
         changed
     }
     let (new, old) = (&mut config.gateway, &running.gateway);
+    let federation = keep(&mut config.federation, &running.federation);
     let fixed = [
+        ("[federation]", is_http, federation),
         (
             "[gateway] listen",
             is_http,

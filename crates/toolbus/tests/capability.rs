@@ -268,13 +268,15 @@ fn callers_show_a_token_and_may_what_the_policy_says() {
     first
         .write_all(&post("/api/v1/capabilities/execute", token, &slow))
         .expect("sent");
-    wait_for("it is refused while another call runs", || {
-        let second = execute(&gateway, token, &echo("echo", json!({"message": "m"})));
-        second.status == 429 && second.header("retry-after").is_some() && {
-            problem(&second, 429, "busy");
-            true
-        }
+    let metrics =
+        format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}\r\n");
+    wait_for("the first call runs", || {
+        let counted = gateway.send(metrics.as_bytes()).text();
+        counted.contains("toolbus_calls_in_flight 1")
     });
+    let second = execute(&gateway, token, &echo("echo", json!({"message": "m"})));
+    problem(&second, 429, "busy");
+    assert!(second.header("retry-after").is_some());
     drop(first);
     wait_for("whoever leaves cancels", || {
         gateway

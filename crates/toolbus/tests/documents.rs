@@ -323,6 +323,9 @@ fn every_key_of_the_configuration_is_explained() {
     for (heading, section) in [
         ("## `[gateway]`", "Gateway"),
         ("## `[callers.NAME]`", "Caller"),
+        ("## `[capabilities]`", "Capabilities"),
+        ("## `[federation]`", "Federation"),
+        ("## `[federation.peers.NAME]`", "Peer"),
         ("## `[audit]`", "Audit"),
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
@@ -337,6 +340,7 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 !(section == "Server" && matches!(key.as_str(), "stdio" | "http" | "tools"))
+                    && !(section == "Federation" && key.as_str() == "peers")
             })
             .cloned()
             .collect();

@@ -1,11 +1,15 @@
 """What a tool tells its caller meanwhile, and how it learns that nobody waits."""
 
+import contextlib
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from _peer import LEVEL, PATIENCE, Host, Peer, written
+from _peer import CAPABILITIES, LEVEL, PATIENCE, VERSION, Host, Peer, environment, written
 
 SOURCE = '''
     import asyncio, pathlib, time
@@ -98,6 +102,10 @@ SOURCE = '''
     @worker.tool()
     async def cancels_itself() -> str:
         raise asyncio.CancelledError()
+
+    @worker.tool()
+    async def echo(text: str) -> str:
+        return text
 
     @worker.tool()
     async def quick() -> str:
@@ -227,6 +235,26 @@ def test_the_end_of_the_input_cancels_what_runs(tmp_path: Path, host: Callable[.
     assert served.hang_up() == 0
     assert time.monotonic() - begun < 10
     wait_for(trace, "cancelled a")
+
+
+def test_one_that_does_not_read_is_gone_after_a_while(tmp_path: Path) -> None:
+    file = written(tmp_path, "    import toolbus._session\n    toolbus._session.UNREAD_FOR = 0.5\n" + SOURCE)
+    command = [sys.executable, "-m", "toolbus.host", str(file)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    try:
+        assert process.stdin is not None
+        meta = {VERSION: "2026-07-28", CAPABILITIES: {}}
+        # More than two pipes hold: at last nobody reads on either side.
+        with contextlib.suppress(BrokenPipeError):
+            for id in range(50):
+                params = {"name": "echo", "arguments": {"text": "x" * 10_000}, "_meta": meta}
+                call = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
+                process.stdin.write(json.dumps(call).encode() + b"\n")
+            process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
 
 
 def test_what_runs_at_the_end_of_the_input_is_answered_where_it_is_quick(tmp_path: Path, host: Callable[..., Host]) -> None:

@@ -1,6 +1,6 @@
 //! Which URN each tool has, for one snapshot of the catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memchr::memmem;
@@ -62,25 +62,49 @@ impl Directory {
                 directory.give(urn.clone(), &entry.name);
             }
         }
-        for entry in &tools {
-            if let Some(named) = named_in(entry) {
-                match named {
-                    Ok(urn) if !directory.urns.contains_key(&entry.name) => {
-                        directory.give(urn, &entry.name);
-                    }
-                    Ok(_) => {}
-                    Err(why) => directory
-                        .refused
-                        .push(format!("tool {}.{}: {why}", entry.server, entry.original)),
-                }
-            }
+        let named: Vec<_> = tools
+            .iter()
+            .filter_map(|entry| Some((entry, directory.named_by(entry)?)))
+            .collect();
+        // Another gateway's tools have URNs by themselves as well: ours come first there.
+        let (abroad, own): (Vec<_>, Vec<_>) = named.into_iter().partition(|(_, u)| u.is_of_tool());
+        for (entry, urn) in own {
+            directory.give(urn, &entry.name);
         }
-        for entry in &tools {
-            if !directory.urns.contains_key(&entry.name) {
-                directory.give(Urn::of_tool(&entry.server, &entry.original), &entry.name);
-            }
+        let later: HashSet<&str> = abroad.iter().map(|(entry, _)| &*entry.name).collect();
+        for entry in tools.iter().filter(|entry| !later.contains(&*entry.name)) {
+            directory.give_own(entry);
+        }
+        for (entry, urn) in abroad {
+            directory.give(urn, &entry.name);
+            directory.give_own(entry);
         }
         directory
+    }
+
+    /// The URN that a definition names, where the tool has none.
+    fn named_by(&mut self, entry: &Entry) -> Option<Urn> {
+        if self.urns.contains_key(&entry.name) {
+            return None;
+        }
+        let wrong = |why| format!("tool {}.{}: {why}", entry.server, entry.original);
+        let named = named_in(entry)?.map_err(wrong);
+        named.map_err(|why| self.refused.push(why)).ok()
+    }
+
+    /// Gives a tool that has no URN the one that it has by itself.
+    fn give_own(&mut self, entry: &Entry) {
+        if self.urns.contains_key(&entry.name) {
+            return;
+        }
+        let urn = Urn::of_tool(&entry.server, &entry.original);
+        if self.register.holder(&urn).is_none() {
+            return self.give(urn, &entry.name);
+        }
+        self.give(
+            Urn::of_tool_apart(&entry.server, &entry.original),
+            &entry.name,
+        );
     }
 
     fn give(&mut self, urn: Urn, name: &Arc<str>) {

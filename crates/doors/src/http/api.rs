@@ -12,7 +12,9 @@ use toolbus_protocol::trace;
 use super::endpoint::is_last;
 use super::socket::Socket;
 use super::{HttpDoor, endpoint};
-use crate::capability::{Api, Asker, OPENAPI, Problem, Refused, check_size, establish, put_call};
+use crate::capability::{
+    Api, Asker, Executed, OPENAPI, Problem, Refused, check_size, establish, put_call,
+};
 use crate::guard::{Access, Refusal};
 use crate::stream::Body;
 
@@ -90,15 +92,7 @@ impl HttpDoor {
         socket: &Socket,
     ) -> Result<Response<Body>, Box<Problem>> {
         let (head, body) = request.into_parts();
-        if !is_json(&head.headers) {
-            let (status, kind) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
-            let why = "Content-Type must be application/json";
-            return Err(Problem::new(status, kind, "Not declared as JSON", why));
-        }
-        let fail = |error: Error| Problem::of(&error, None);
-        let body = self.read(&head.headers, body).await.map_err(fail)?;
-        let execution = Execution::parse(body).map_err(fail)?;
-        check_size(&execution).map_err(fail)?;
+        let execution = self.execution(&head.headers, body).await?;
         let asker = Asker {
             caller,
             door: "capability",
@@ -116,24 +110,46 @@ impl HttpDoor {
                 std::future::pending::<()>().await;
             }
         };
-        let executed = tokio::select! {
+        tokio::select! {
             biased;
-            executed = api.execute(asker, execution) => executed,
-            () = gone => return Ok(endpoint::whole(StatusCode::OK, Vec::new())), // To nobody.
-        };
-        let executed = executed.map_err(|refused| match refused {
-            Refused::Tenant(why) => Problem::forbidden("tenant-mismatch", why),
-            Refused::Error(error) => fail(error),
-        })?;
-        let result = executed
-            .answer
-            .map_err(|error| Problem::of(&error, executed.call))?;
-        let mut response = endpoint::whole(StatusCode::OK, result.bytes().to_vec());
-        if let Some(call) = executed.call {
-            put_call(response.headers_mut(), call);
+            executed = api.execute(asker, execution) => answer(executed),
+            () = gone => Ok(endpoint::whole(StatusCode::OK, Vec::new())), // To nobody.
         }
-        Ok(response)
     }
+
+    /// What a request wants executed.
+    async fn execution(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Execution, Box<Problem>> {
+        if !is_json(headers) {
+            let (status, kind) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
+            let why = "Content-Type must be application/json";
+            return Err(Problem::new(status, kind, "Not declared as JSON", why));
+        }
+        let read = async {
+            let execution = Execution::parse(self.read(headers, body).await?)?;
+            check_size(&execution)?;
+            Ok(execution)
+        };
+        read.await.map_err(|error: Error| Problem::of(&error, None))
+    }
+}
+
+/// The answer to an execution.
+fn answer(executed: Result<Executed, Refused>) -> Result<Response<Body>, Box<Problem>> {
+    let executed = executed.map_err(|refused| match refused {
+        Refused::Tenant(why) => Problem::forbidden("tenant-mismatch", why),
+        Refused::Error(error) => Problem::of(&error, None),
+    })?;
+    let result = executed.answer;
+    let result = result.map_err(|error| Problem::of(&error, executed.call))?;
+    let mut response = endpoint::whole(StatusCode::OK, result.bytes().to_vec());
+    if let Some(call) = executed.call {
+        put_call(response.headers_mut(), call);
+    }
+    Ok(response)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

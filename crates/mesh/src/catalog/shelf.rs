@@ -242,10 +242,10 @@ fn object(text: &RawValue) -> Option<Object> {
 }
 
 fn items(entries: &[Box<RawValue>], member: &str) -> Vec<Item> {
-    let item = |text: &Box<RawValue>| {
+    let item = |text: &RawValue| {
         let definition = object(text)?;
         let key = Raw::as_str(&definition.raw(member)?)?.into();
         Some(Item { key, definition })
     };
-    entries.iter().filter_map(item).collect()
+    entries.iter().filter_map(|text| item(text)).collect()
 }

@@ -33,8 +33,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Descriptions that wait to be read: some thousand workers may answer at once.
 const WAITING: usize = 65_536;
 
-/// Earlier values that the registry keeps.
-const HISTORY: u8 = 5;
+/// Earlier values that the registry keeps: with the last one, the five of the contract.
+const HISTORY: u8 = 4;
 
 /// What is listened to.
 struct Ears {

@@ -21,7 +21,7 @@ use super::terminal::{Terminal, id_of};
 use super::work::{self, Work};
 use super::{Shared, conduct, interest, requests};
 use crate::bus::{BusError, Message, NotSent};
-use crate::frame::{Ask, START_WITHIN, Start};
+use crate::frame::{Ask, START_WITHIN, Start, header};
 use crate::subject;
 
 /// How long a plain call may take: its caller waits no longer.
@@ -265,11 +265,13 @@ impl Shared {
                 described.insert("action".to_owned(), action.into());
                 described.insert("worker".to_owned(), self.id.clone().into());
             }
-            let message = Message {
+            let mut message = Message {
                 subject: to.to_owned(),
                 payload: serde_json::to_vec(&described).unwrap_or_default().into(),
                 ..Message::default()
             };
+            // Gateways have it in their own catalog, and leave it out of that of foreign workers.
+            message.headers.put(header::WORKER, self.id.clone());
             if let Err(why) = self.publish(&message).await {
                 tracing::debug!(tool = %tool.name, "the tool's description was not sent: {why}");
             }

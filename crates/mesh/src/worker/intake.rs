@@ -1,6 +1,7 @@
 //! What comes in on the subjects of work, up to the point where it has a place.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -12,6 +13,9 @@ use super::terminal::{Terminal, id_of};
 use super::{Shared, compat, listen, requests};
 use crate::bus::{Message, Subscription};
 use crate::frame::{Ask, header};
+
+/// A request up to this size is read where it comes in, in bytes. A larger one would hold up those behind it.
+const SHORT: usize = 16 * 1024;
 
 /// On which kind of subject a request came in.
 #[derive(Debug, Clone)]
@@ -62,7 +66,7 @@ pub(super) async fn read(
 }
 
 impl Shared {
-    /// Gives a request a task of its own, or says that there is no room for it. Never waits: what waits here would be run
+    /// Begins what is asked, or says that there is no room for it. Never waits: what waits here would be run
     /// when nobody wants it any more.
     fn take(self: &Arc<Self>, message: Message, place: &Place) {
         let arrived = Instant::now();
@@ -82,15 +86,31 @@ impl Shared {
             pass,
         };
         let shared = Arc::clone(self);
+        let is_short = job.message.payload.len() <= SHORT;
         match place {
             Place::Compat(tool, urn) => {
                 let (tool, urn) = (Arc::clone(tool), urn.clone());
-                self.tasks.spawn(compat::handle(shared, job, tool, urn))
+                self.begin(is_short, compat::handle(shared, job, tool, urn));
             }
             Place::Tool(_) | Place::Server(_) | Place::Instance => {
-                self.tasks.spawn(requests::handle(shared, job))
+                self.begin(is_short, requests::handle(shared, job));
             }
-        };
+        }
+    }
+
+    /// Begins a short call here, and gives it a task of its own where it does not end at once: a task would be a fifth of
+    /// what it costs.
+    fn begin(&self, is_short: bool, call: impl Future<Output = ()> + Send + 'static) {
+        if !is_short {
+            self.tasks.spawn(call);
+            return;
+        }
+        let mut call = Box::pin(call);
+        // Whatever it waits for wakes the task, which looks again first of all.
+        let mut context = Context::from_waker(Waker::noop());
+        if call.as_mut().poll(&mut context).is_pending() {
+            self.tasks.spawn(call);
+        }
     }
 
     fn refuse(&self, message: &Message, place: &Place, listens: bool) {

@@ -38,52 +38,35 @@ async fn beyond_its_capacity_a_worker_is_busy() {
     stage.end().await;
 }
 
+/// A call of this tool, in a task of its own because of its size: what comes after it has come when it begins.
+fn large(stage: &Stage, tool: &str, start: &str) -> crate::support::Ask {
+    let arguments = json!({"ms": 60, "padding": "x".repeat(20_000)});
+    let params = json!({"name": tool, "arguments": arguments});
+    let subject = format!("toolbus.v1.inst._.{}.math=2E{tool}", stage.worker.id());
+    ask(subject, "tools/call", start, &params)
+}
+
 /// On one thread, a call that blocks it makes the next one late.
 #[tokio::test]
 async fn what_is_late_does_not_run() {
-    let puppet = Puppet::with(vec![tool("block", "blocks"), tool("echo", "echoes")]);
-    let mut stage = stage_with(puppet, Settings::default()).await;
-    let own = format!("toolbus.v1.inst._.{}", stage.worker.id());
-    let block = json!({"name": "block", "arguments": {"ms": 60}});
-    let block = ask(
-        format!("{own}.math=2Eblock"),
-        "tools/call",
-        "direct",
-        &block,
-    );
-    let echo = json!({"name": "echo", "arguments": {}});
-    let echo = ask(format!("{own}.math=2Eecho"), "tools/call", "direct", &echo);
-    stage.peer.send(&block);
-    stage.peer.send(&echo.with("Toolbus-Start-Within-Ms", "20"));
-    assert_eq!(stage.peer.last().await.frame, "end");
-    let got = stage.peer.last().await;
-    assert_eq!(
-        (got.frame.as_str(), got.json()["error"]["code"].as_i64()),
-        ("late", Some(-31001))
-    );
-    assert_eq!(stage.puppet.runs(), 1);
-    stage.end().await;
-}
-
-#[tokio::test]
-async fn what_has_no_time_left_does_not_run() {
-    let puppet = Puppet::with(vec![tool("block", "blocks"), tool("echo", "echoes")]);
-    let mut stage = stage_with(puppet, Settings::default()).await;
-    let own = format!("toolbus.v1.inst._.{}", stage.worker.id());
-    let block = json!({"name": "block", "arguments": {"ms": 60}});
-    stage.peer.send(&ask(
-        format!("{own}.math=2Eblock"),
-        "tools/call",
-        "direct",
-        &block,
-    ));
-    let echo = json!({"name": "echo", "arguments": {}});
-    let echo = ask(format!("{own}.math=2Eecho"), "tools/call", "claim", &echo);
-    stage.peer.send(&echo.with("Toolbus-Deadline-In-Ms", "20"));
-    assert_eq!(stage.peer.last().await.frame, "end");
-    assert_eq!(stage.peer.last().await.frame, "late");
-    assert_eq!(stage.puppet.runs(), 1);
-    stage.end().await;
+    let tools = || vec![tool("block", "blocks"), tool("echo", "echoes")];
+    for (header, start) in [
+        ("Toolbus-Start-Within-Ms", "direct"),
+        ("Toolbus-Start-Within-Ms", "claim"),
+        ("Toolbus-Deadline-In-Ms", "direct"),
+        ("Toolbus-Deadline-In-Ms", "claim"),
+    ] {
+        let mut stage = stage_with(Puppet::with(tools()), Settings::default()).await;
+        stage.peer.send(&large(&stage, "block", "direct"));
+        let echo = large(&stage, "echo", start).with(header, "20");
+        stage.peer.send(&echo);
+        assert_eq!(stage.peer.last().await.frame, "end");
+        let got = stage.peer.last().await;
+        let told = (got.frame.as_str(), got.json()["error"]["code"].as_i64());
+        assert_eq!(told, ("late", Some(-31001)), "{header} {start}");
+        assert_eq!(stage.puppet.runs(), 1);
+        stage.end().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

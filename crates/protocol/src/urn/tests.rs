@@ -85,6 +85,9 @@ fn tools_have_urns_of_their_own() {
     assert_eq!(of("v1.add"), "urn:toolbus:tool:math:v1.add");
     let odd = of("a/b:c");
     assert!(odd.starts_with("urn:toolbus:tool:math:a_b_c--"), "{odd}");
+    let apart = Urn::of_tool_apart(&server, "add");
+    assert!(apart.is_of_tool() && apart.as_str().starts_with("urn:toolbus:tool:math:add--"));
+    assert_eq!(Urn::parse(apart.as_str()), Ok(apart));
     let shortest = Urn::of_tool(&ServerName::parse("a").expect("a name"), "b");
     assert_eq!(shortest.as_str().len(), 20);
 }

@@ -132,7 +132,7 @@ impl Work {
         };
         if let Err(error) = self
             .bus
-            .point(&[url.clone()], Credentials::Token(token.clone()))
+            .point(std::slice::from_ref(url), Credentials::Token(token.clone()))
         {
             self.fails(error.to_string());
         }

@@ -55,7 +55,7 @@ pub(super) async fn local(path: Option<&PathBuf>, only: Option<&str>) -> Result<
     };
     opened.gateway.settled(START_WITHIN).await;
     match only {
-        Some(only) if !opened.has(only) => Err(opened.lacks(only, configured, &source)),
+        Some(only) if !opened.has(only) => Err(opened.lacks(only, &configured, &source)),
         _ => Ok(opened),
     }
 }
@@ -91,21 +91,24 @@ impl Opened {
         servers.any(|server| server.name.as_str() == name)
     }
 
-    fn lacks(&self, only: &str, mut known: Vec<String>, source: &Source) -> Failed {
-        let found = self.gateway.servers();
-        known.extend(found.iter().map(|server| server.name.to_string()));
-        let known = if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
+    fn lacks(&self, only: &str, configured: &[String], source: &Source) -> Failed {
+        let names = |names: &[String]| match names {
+            [] => "none".to_owned(),
+            names => names.join(", "),
         };
+        let found: Vec<_> = self.gateway.servers();
+        let found: Vec<_> = found.iter().map(|server| server.name.to_string()).collect();
+        let is_of_interest = self.wants_mesh || *source == Source::Nothing;
         let mesh = match (self.mesh(), self.mesh_problem()) {
-            (Some(mesh), _) => format!(", and the mesh ({mesh})"),
-            (None, Some(problem)) => format!(", and the mesh cannot be asked ({problem})"),
-            (None, None) => String::new(),
+            (Some(mesh), _) => format!("; the mesh ({mesh}) has: {}", names(&found)),
+            (None, Some(problem)) if is_of_interest => {
+                format!("; the mesh cannot be asked: {problem}")
+            }
+            (None, _) => String::new(),
         };
         Failed::Usage(format!(
-            "{source}{mesh} has no server {only:?}; there is: {known}"
+            "{source} has no server {only:?}; it has: {}{mesh}",
+            names(configured)
         ))
     }
 }

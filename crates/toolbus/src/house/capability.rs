@@ -45,7 +45,8 @@ fn caller_of(peer: &str) -> String {
 
 /// What can be known to be wrong of it beforehand.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
-    settings(config).map(drop)
+    settings(config)?;
+    super::abroad::check(config)
 }
 
 fn settings(config: &Config) -> Result<Settings, String> {

@@ -20,6 +20,8 @@ pub(super) struct Guests {
 #[derive(Default)]
 pub(super) struct Known {
     found: Vec<Arc<Remote>>,
+    /// Those that are there for as long as there is a mesh: what speaks on the published subjects.
+    standing: Vec<Arc<Server>>,
     servers: Vec<Arc<Server>>,
     /// Those of which it was said that a configured server has their name.
     hidden: HashSet<ServerName>,
@@ -36,6 +38,17 @@ impl Guests {
     /// What is known, for one who changes the gateway's servers.
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has these beside those that are found.
+    pub(super) fn have(&self, standing: Vec<Arc<Server>>) {
+        let mut known = self.lock();
+        let mut servers = self.gateway.servers();
+        servers.retain(|server| !known.has(server));
+        known.standing = standing;
+        let configured: HashSet<_> = servers.iter().map(|server| server.name.clone()).collect();
+        servers.extend(known.beside(&configured));
+        self.gateway.replace_servers(servers);
     }
 
     /// Puts what is found now in the place of what was found before.
@@ -58,8 +71,13 @@ impl Known {
 
     /// The servers to have beside those that are configured, which win.
     pub(super) fn beside(&mut self, configured: &HashSet<ServerName>) -> Vec<Arc<Server>> {
-        let mut servers = Vec::with_capacity(self.found.len());
+        let mut servers = self.standing.clone();
+        servers.retain(|server| !configured.contains(&server.name));
+        let standing: HashSet<_> = servers.iter().map(|server| server.name.clone()).collect();
         for remote in &self.found {
+            if standing.contains(&remote.name) {
+                continue;
+            }
             if !configured.contains(&remote.name) {
                 servers.push(self.server(remote));
             } else if self.hidden.insert(remote.name.clone()) {

@@ -28,6 +28,10 @@ MAX_RESULT = 38 * 1024 * 1024
 # Seconds for what still runs when a client has closed its side. MCP wants servers to end promptly then.
 _GRACE = 1.0
 
+# Seconds after which a client that reads nothing of what it is sent is taken for gone. Until then it is not read from, so
+# that its end would not be noticed otherwise. A process that is stopped for a look at it comes back sooner.
+UNREAD_FOR = 120.0
+
 # Bytes of notices that wait for one turn of the loop. They are advice, and a function that reports in a tight loop lets
 # nobody else run.
 _MAX_ADVICE = 1024 * 1024
@@ -61,6 +65,7 @@ class Session(asyncio.Protocol):
         self._out: list[bytes] = []
         self._waiting = 0
         self._slow = False
+        self._stuck: asyncio.TimerHandle | None = None
         # Set by `initialize`.
         self._legacy: dict[str, Any] | None = None
         self._level = RANKS["info"]
@@ -103,12 +108,15 @@ class Session(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Who does not read is not read from either."""
         self._slow = True
+        self._stuck = self.engine.loop.call_later(UNREAD_FOR, self._transport.abort)
         if self._source is not None:
             self._source.pause_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._slow = False
+        if self._stuck is not None:
+            self._stuck.cancel()
         if self._source is not None:
             self._source.resume_reading()
 
