@@ -30,7 +30,12 @@ fn resident() -> usize {
 /// One that is cancelled while it waits, or one that nobody ever answers.
 async fn give_up(server: &Arc<Remote>, number: usize) {
     let (call, _end) = Call::begin(seed(), CancellationToken::new());
-    let work = server.serve(request(if number % 2 == 0 { "add" } else { "pay" }), &call);
+    let tool = if number.is_multiple_of(2) {
+        "add"
+    } else {
+        "pay"
+    };
+    let work = server.serve(request(tool), &call);
     if number % 4 < 2 {
         let cancelling = async {
             tokio::task::yield_now().await;

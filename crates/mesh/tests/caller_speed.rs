@@ -73,12 +73,9 @@ fn echo() -> Echo {
 }
 
 /// Calls per second of this many callers.
-async fn rate<F: Future<Output = ()> + Send>(
-    callers: usize,
-    once: impl Fn() -> F + Clone + Send + 'static,
-) -> f64
+async fn rate<F>(callers: usize, once: impl Fn() -> F + Clone + Send + 'static) -> f64
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let (count, stop) = (
         Arc::new(AtomicU64::new(0)),
