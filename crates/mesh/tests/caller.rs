@@ -83,11 +83,17 @@ async fn a_worker_without_a_sign_is_replaced_and_its_late_claim_refused() {
     assert_eq!((told.control, told.attempt), (Control::Cancel, 1));
     slow.say(&asked, Frame::Claim);
     assert_eq!(slow.told().await.control, Control::Cancel);
+    slow.say(&asked, Frame::Claim);
+    assert_eq!(slow.told().await.control, Control::Cancel);
+    // What it says to that is the end of its claim, and not of the call.
+    slow.say_with(&asked, Frame::Err, |reply| {
+        let body = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Cancelled"}}"#;
+        (reply.body, reply.error) = (body.into(), Some("cancelled".into()));
+    });
+    sleep(Duration::from_millis(1)).await;
     other.say(&again, Frame::Claim);
     let told = other.told().await;
     assert_eq!((told.control, told.attempt), (Control::Go, 2));
-    slow.say(&asked, Frame::Claim);
-    assert_eq!(slow.told().await.control, Control::Cancel);
     other.end(&again, "once");
     assert_eq!(text(&running.outcome().await), "once");
 }

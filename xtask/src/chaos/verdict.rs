@@ -62,12 +62,13 @@ pub(super) struct Verdict {
     pub(super) ok_without_execution: Rule,
     pub(super) refused_but_ran: Rule,
     pub(super) unnamed: Rule,
+    pub(super) unclear: Rule,
     pub(super) lost_on_drain: Rule,
     pub(super) failed_without_fault: Rule,
 }
 
 impl Verdict {
-    pub(super) fn rules(&self) -> [(&'static str, &Rule); 8] {
+    pub(super) fn rules(&self) -> [(&'static str, &Rule); 9] {
         [
             ("executed twice, of the tool in claim mode", &self.twice),
             ("without exactly one outcome", &self.without_outcome),
@@ -84,6 +85,10 @@ impl Verdict {
                 &self.refused_but_ran,
             ),
             ("failed without naming the call", &self.unnamed),
+            (
+                "failed with an error that does not say whether it ran",
+                &self.unclear,
+            ),
             ("lost on a drain", &self.lost_on_drain),
             (
                 "failed while nothing was broken",
@@ -146,6 +151,9 @@ impl Verdict {
             } => {
                 if !names_call {
                     self.unnamed.breach(what);
+                }
+                if ![UNAVAILABLE, BUSY, UNKNOWN].contains(code) {
+                    self.unclear.breach(what);
                 }
                 if is_once && ran > 0 && [UNAVAILABLE, BUSY].contains(code) {
                     self.refused_but_ran.breach(what);
@@ -268,13 +276,14 @@ mod tests {
             call("unnamed", 101, error(UNKNOWN, false)),
             call("drained", 202, error(UNKNOWN, true)),
             call("quiet", 50, error(UNKNOWN, true)),
+            call("unclear", 101, error(-32603, true)),
         ];
         let executions = [("good", 1), ("twice", 2), ("refused", 1), ("unnamed", 1)];
         let executions = executions.map(|(id, count)| (id.to_owned(), count)).into();
-        let mut records: HashMap<String, u32> = (0..8).map(|id| (id.to_string(), 1)).collect();
+        let mut records: HashMap<String, u32> = (0..9).map(|id| (id.to_string(), 1)).collect();
         let verdict = Verdict::of(&calls, &executions, &[records.clone()], &windows);
         let broken = verdict.rules().map(|(_, rule)| rule.broken);
-        assert_eq!(broken, [1, 1, 0, 1, 1, 1, 1, 1]);
+        assert_eq!(broken, [1, 1, 0, 1, 1, 1, 1, 1, 1]);
         assert_eq!(
             (verdict.seen.unknown_ran, verdict.seen.unknown_did_not),
             (1, 2)

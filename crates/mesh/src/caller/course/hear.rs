@@ -144,6 +144,10 @@ impl Course<'_> {
     }
 
     fn hear_end(&mut self, reply: Reply) -> Step {
+        let is_cancelled = reply.error.as_deref() == Some(Error::Cancelled.label());
+        if is_cancelled && !matches!(self.phase, Phase::Stopping(_)) {
+            return self.hear_cancelled(reply.attempt);
+        }
         let is_own = self.is_direct()
             || self
                 .committed
@@ -161,6 +165,25 @@ impl Course<'_> {
             Ok(body) => Ok(Some(Ended { reply, body })),
             Err(why) => Err(self.unknown(&format!("its result came incomplete: {why}"))),
         }
+    }
+
+    /// A dispatch was cancelled, and not the call: its claim came too late, or the word was about an earlier one.
+    fn hear_cancelled(&mut self, number: u32) -> Step {
+        if self.committed == Some(number) {
+            return Err(self.unknown("the worker stopped it, and nobody had asked for that"));
+        }
+        let known = self.attempts.end(number).is_some();
+        if !known || number != self.number || self.committed.is_some() {
+            return Ok(None);
+        }
+        self.silent += 1;
+        if self.silent >= MOST_SILENT {
+            return Err(match self.is_direct() {
+                true => self.unknown("the workers stopped it, and nobody had asked for that"),
+                false => reasons::silent(&self.job.work, self.number, None),
+            });
+        }
+        self.dispatch().map(|()| None)
     }
 
     /// A worker answered the word to go. An error is its proof that it did not begin.
