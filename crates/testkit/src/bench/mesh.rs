@@ -186,7 +186,7 @@ async fn give_up(backend: &dyn Backend, request: Request, number: usize) -> Resu
     let cancel = CancellationToken::new();
     let (call, _end) = Call::begin(seed(), cancel.clone());
     let moment = Duration::from_millis((number % 4) as u64);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         call.ends_by(tokio::time::Instant::now() + moment);
     }
     let giving_up = async {
