@@ -1,6 +1,5 @@
 //! What people write, and what they are told.
 
-use super::mesh::Routing;
 use super::*;
 
 fn problem(text: &str) -> String {
