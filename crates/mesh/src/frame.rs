@@ -155,7 +155,7 @@ pub enum Control {
     Go,
     /// Stop it.
     Cancel,
-    /// More chunks may come.
+    /// So many more chunks may come. None more is the question whether the worker is there.
     Credit(u32),
     /// Take nothing new, finish, and end.
     Drain,

@@ -99,6 +99,52 @@ async fn a_worker_without_a_sign_is_replaced_and_its_late_claim_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_died_with_the_request_is_replaced_at_the_first_knock() {
+    for may_run_twice in [false, true] {
+        let hub = Hub::new();
+        let offers = Offers::of(&[tool("pay", may_run_twice)]);
+        let mut a = Worker::start(&hub, "a", &offers).await;
+        let mut b = Worker::start(&hub, "b", &offers).await;
+        let gateway = Gateway::open(&hub).await;
+        let server = gateway.server("math", 2).await;
+        let begun = Instant::now();
+        let running = Running::begin(&server, request("pay"));
+        let mut other = tokio::select! {
+            _ = a.asked() => { drop(a); b }
+            _ = b.asked() => { drop(b); a }
+        };
+        let again = other.asked().await;
+        assert!(begun.elapsed() < Duration::from_millis(50));
+        assert_eq!(again.ask.attempt, 2);
+        if !may_run_twice {
+            other.say(&again, Frame::Claim);
+            assert_eq!(other.told().await.control, Control::Go);
+        }
+        other.end(&again, "once");
+        assert_eq!(text(&running.outcome().await), "once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_no_sign_is_knocked_at_and_what_it_says_to_that_is_none() {
+    let hub = Hub::new();
+    let mut worker = Worker::start(&hub, "w1", &Offers::of(&[tool("pay", false)])).await;
+    let gateway = Gateway::open(&hub).await;
+    let begun = Instant::now();
+    let running = Running::begin(&gateway.server("math", 1).await, request("pay"));
+    let asked = worker.asked().await;
+    for after in [25, 100, 400] {
+        let knock = worker.heard().await;
+        assert_eq!((knock.control, knock.attempt), (Control::Credit(0), 1));
+        assert_eq!(begun.elapsed().as_millis(), after);
+        worker.decline(&knock);
+    }
+    assert_eq!(worker.asked().await.ask.attempt, 2);
+    worker.say(&asked, Frame::Claim);
+    drop(running);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_ever_gives_a_sign_and_the_tool_was_not_started() {
     let hub = Hub::new();
     let mut worker = Worker::start(&hub, "w1", &Offers::of(&[tool("pay", false)])).await;

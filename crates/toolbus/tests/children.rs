@@ -279,7 +279,7 @@ fn a_child_that_ends_between_calls_is_started_again() {
     assert!(answer["result"].is_object(), "{answer}");
     // A call that is sent before its end is noticed may have run, and is told so.
     wait_for("its end is noticed", || {
-        gateway.log().contains("a server process is gone")
+        gateway.log().contains("a server is gone")
     });
     all_is_well(&gateway);
 }

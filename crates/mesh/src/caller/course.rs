@@ -38,6 +38,11 @@ const MOST_ATTEMPTS: u32 = 64;
 /// How long a cancelled call waits for its worker to stop: less than the gateway waits for it.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
+/// When it is first asked whether the worker is there at all, of which nothing was heard; then after four times as long,
+/// and so on. A request that reached a process in the moment of its death is lost without a word, and the server says
+/// of the next message that nobody got it.
+const KNOCK_AFTER: Duration = Duration::from_millis(25);
+
 /// How often it is looked whether the connection is back.
 const LOOK_AT_LINK: Duration = Duration::from_millis(100);
 
@@ -85,6 +90,8 @@ struct Course<'a> {
     phase: Phase,
     /// When it is to be looked at again.
     due: Instant,
+    /// When it is to be asked next whether the worker of the last dispatch is there.
+    knock: Option<Instant>,
     /// The dispatch that was told to go.
     committed: Option<u32>,
     /// Workers that are not asked again.
@@ -148,6 +155,7 @@ impl<'a> Course<'a> {
             number: 0,
             phase: Phase::Resting(now),
             due: now,
+            knock: None,
             committed: None,
             tried: Vec::new(),
             refused: None,
@@ -221,7 +229,10 @@ impl<'a> Course<'a> {
         });
         let now = Instant::now();
         self.phase = Phase::Waiting(now);
-        self.due = now + self.ask.start_within + START_GRACE;
+        self.knock = peer.map(|_| now + KNOCK_AFTER);
+        self.due = self
+            .knock
+            .unwrap_or(now + self.ask.start_within + START_GRACE);
         sent.map_err(|why| self.not_sent(&why))
     }
 
@@ -249,7 +260,11 @@ impl<'a> Course<'a> {
     fn tell(&self, worker: &str, control: Control, attempt: u32) -> Result<(), NotSent> {
         let core = self.job.core;
         let subject = core.subjects.control(worker);
-        let reply = (control == Control::Go).then(|| self.ticket.go(attempt));
+        let reply = match control {
+            Control::Go => Some(self.ticket.go(attempt)),
+            Control::Credit(0) => Some(self.ticket.knock(attempt)),
+            Control::Cancel | Control::Credit(_) | Control::Drain => None,
+        };
         if reply.is_some() {
             self.ticket.publishes(&subject);
         }

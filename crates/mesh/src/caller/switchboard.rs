@@ -33,6 +33,8 @@ pub(crate) enum Origin {
     Request(u32),
     /// From the word to go of this attempt.
     Go(u32),
+    /// From the question whether the worker of this attempt is there.
+    Knock(u32),
 }
 
 /// What a call hears.
@@ -181,6 +183,11 @@ impl Ticket<'_> {
         self.subject(Origin::Go(attempt))
     }
 
+    /// Where the answer to a knock goes.
+    pub(crate) fn knock(&self, attempt: u32) -> String {
+        self.subject(Origin::Knock(attempt))
+    }
+
     /// Remembers that the call publishes to this subject.
     pub(crate) fn publishes(&self, subject: &str) {
         let hash = self.board.hasher.hash_one(subject);
@@ -223,6 +230,7 @@ impl Ticket<'_> {
             Origin::Request(1) => {}
             Origin::Request(attempt) => subject.push_str(&format!("-{attempt}")),
             Origin::Go(attempt) => subject.push_str(&format!("-g{attempt}")),
+            Origin::Knock(attempt) => subject.push_str(&format!("-k{attempt}")),
         }
         subject
     }
@@ -239,6 +247,8 @@ impl Slot {
         let heard = match origin {
             origin if message.no_responders => Heard::Nobody(origin),
             Origin::Go(attempt) => Heard::Told(attempt, message),
+            // The worker is there. Of the call it says nothing.
+            Origin::Knock(_) => return,
             Origin::Request(_) => {
                 self.last_sign.store(now, Ordering::Relaxed);
                 Heard::Frame(message)
@@ -297,18 +307,22 @@ impl Queue {
     }
 }
 
-/// A call's number and where the reply came from: `1z`, `1z-2` for the second attempt, `1z-g2` for the go to it.
+/// A call's number and where the reply came from: `1z`, `1z-2` for the second attempt, `1z-g2` for the go to it, `1z-k2`
+/// for the knock.
 fn parse(last: &str) -> Option<(u64, Origin)> {
-    let (token, origin) = match last.split_once('-') {
-        None => (last, Origin::Request(1)),
-        Some((token, rest)) => match rest.strip_prefix('g') {
-            Some(attempt) => (token, Origin::Go(attempt.parse().ok()?)),
-            None => (token, Origin::Request(rest.parse().ok()?)),
-        },
+    let Some((token, rest)) = last.split_once('-') else {
+        return number(last).map(|token| (token, Origin::Request(1)));
     };
-    u64::from_str_radix(token, 36)
-        .ok()
-        .map(|token| (token, origin))
+    let origin = match rest.as_bytes().first()? {
+        b'g' => Origin::Go(rest[1..].parse().ok()?),
+        b'k' => Origin::Knock(rest[1..].parse().ok()?),
+        _ => Origin::Request(rest.parse().ok()?),
+    };
+    number(token).map(|token| (token, origin))
+}
+
+fn number(token: &str) -> Option<u64> {
+    u64::from_str_radix(token, 36).ok()
 }
 
 fn base36(mut number: u64, out: &mut String) {

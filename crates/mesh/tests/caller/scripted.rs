@@ -213,8 +213,18 @@ impl Worker {
         }
     }
 
-    /// What it is told next.
+    /// What it is told next, but for knocks.
     pub(crate) async fn told(&mut self) -> Told {
+        loop {
+            let told = self.heard().await;
+            if told.control != Control::Credit(0) {
+                return told;
+            }
+        }
+    }
+
+    /// What comes in next on its control subject.
+    pub(crate) async fn heard(&mut self) -> Told {
         let message = timeout(SOON, self.control.next())
             .await
             .expect("a word")

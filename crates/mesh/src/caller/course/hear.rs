@@ -213,11 +213,15 @@ impl Course<'_> {
     /// The server's word that nobody got a message.
     fn hear_nobody(&mut self, origin: Origin) -> Step {
         let number = match origin {
-            Origin::Request(number) | Origin::Go(number) => number,
+            Origin::Request(number) | Origin::Go(number) | Origin::Knock(number) => number,
         };
         let is_last = match origin {
             Origin::Request(number) => self.committed.is_none() && number == self.number,
             Origin::Go(number) => self.committed == Some(number),
+            // Whatever the worker got, it gave no sign, and cannot be told to go.
+            Origin::Knock(number) => {
+                matches!(self.phase, Phase::Waiting(_)) && number == self.number
+            }
         };
         if !is_last || matches!(self.phase, Phase::Stopping(_)) {
             return Ok(None);

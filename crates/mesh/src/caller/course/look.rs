@@ -40,12 +40,30 @@ impl Course<'_> {
         let now = Instant::now();
         let end = begin + self.ask.start_within + START_GRACE;
         if now < end {
-            self.due = end;
+            self.knock(since, now);
+            self.due = self.knock.map_or(end, |next| next.min(end));
             return Ok(());
         }
         self.silent += 1;
         self.is_silent(self.number);
         self.again()
+    }
+
+    /// Asks whether the worker is there, where it is time to: by a credit of nothing, for which a worker does nothing.
+    fn knock(&mut self, since: Instant, now: Instant) {
+        if self.knock.is_none_or(|next| now < next) {
+            return;
+        }
+        let number = self.number;
+        let worker = self
+            .attempts
+            .get(number)
+            .and_then(|attempt| attempt.worker.clone());
+        self.knock = worker.map(|worker| {
+            // What cannot be said now is said with the next one.
+            let _ = self.tell(&worker, Control::Credit(0), number);
+            now + (now - since) * 3
+        });
     }
 
     /// Asks again after silence, unless it was asked often enough.
