@@ -13,6 +13,10 @@ const LASTS: Duration = Duration::from_secs(24 * 3600);
 /// Clocks may differ by this much.
 const LEEWAY: Duration = Duration::from_secs(60);
 
+/// `{"alg":"none"}` and `{"alg":"EdDSA","typ":"JWT"}` in base64.
+const UNSIGNED: &str = "eyJhbGciOiJub25lIn0";
+const SIGNED: &str = "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9";
+
 /// Signs assertions, with Ed25519.
 pub struct SigningKey(Ed25519KeyPair);
 
@@ -65,28 +69,24 @@ pub(super) fn of(
     tenant: &str,
     left: Option<Duration>,
 ) -> String {
-    let header: &[u8] = match key {
-        Some(_) => br#"{"alg":"EdDSA","typ":"JWT"}"#,
-        None => br#"{"alg":"none"}"#,
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let end = now.unwrap_or_default() + left.unwrap_or(LASTS) + LEEWAY;
     let mut claims = Vec::with_capacity(160);
     claims.extend_from_slice(br#"{"sub":"#);
     json::write_string(caller.as_str(), &mut claims);
     claims.extend_from_slice(br#","tenant":"#);
     json::write_string(tenant, &mut claims);
+    let Some(key) = key else {
+        // Nobody can hold it to a call or a time.
+        claims.push(b'}');
+        return format!("{UNSIGNED}.{}.", URL_SAFE_NO_PAD.encode(&claims));
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let end = now.unwrap_or_default() + left.unwrap_or(LASTS) + LEEWAY;
     let rest = format!(r#","call":"{}","exp":{}}}"#, call, end.as_secs());
     claims.extend_from_slice(rest.as_bytes());
-    let mut jwt = String::with_capacity(400);
-    URL_SAFE_NO_PAD.encode_string(header, &mut jwt);
+    let mut jwt = format!("{SIGNED}.{}", URL_SAFE_NO_PAD.encode(&claims));
+    let signature = key.0.sign(jwt.as_bytes());
     jwt.push('.');
-    URL_SAFE_NO_PAD.encode_string(&claims, &mut jwt);
-    let signature = key.map(|key| key.0.sign(jwt.as_bytes()));
-    jwt.push('.');
-    if let Some(signature) = signature {
-        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut jwt);
-    }
+    URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut jwt);
     jwt
 }
 
@@ -118,13 +118,14 @@ mod tests {
                 (&claims["sub"], &claims["tenant"]),
                 (&"local".into(), &"t1".into())
             );
-            assert_eq!(claims["call"], call.id.to_string());
             match key {
-                None => assert_eq!(
-                    (read(parts[0])["alg"].as_str(), parts[2]),
-                    (Some("none"), "")
-                ),
+                None => {
+                    assert_eq!((&read(parts[0])["alg"], parts[2]), (&"none".into(), ""));
+                    assert!(claims["call"].is_null() && claims["exp"].is_null());
+                }
                 Some(key) => {
+                    assert_eq!(read(parts[0])["alg"], "EdDSA");
+                    assert_eq!(claims["call"], call.id.to_string());
                     let public = STANDARD.decode(key.public()).expect("base64");
                     let signature = URL_SAFE_NO_PAD.decode(parts[2]).expect("base64");
                     let signed = jwt.rsplit_once('.').expect("three parts").0;

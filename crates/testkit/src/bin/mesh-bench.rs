@@ -14,6 +14,10 @@ use toolbus_testkit::bench::mesh::{self, Ask};
 use toolbus_testkit::bench::raw;
 use toolbus_testkit::bench::serve::Failure;
 
+// As `toolbus` itself has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
