@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
+use tokio::task::yield_now;
 
 use super::write;
 use crate::bus::{Message, NotSent};
@@ -133,6 +134,8 @@ impl Outbox {
                 }
             }
             self.wake.notified().await;
+            // Whoever else can run now adds to the same write: of many callers each would cost a system call of its own.
+            yield_now().await;
         }
     }
 }
