@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod gateway;
 mod http;
+mod marks;
 mod place;
 mod python;
 mod run;

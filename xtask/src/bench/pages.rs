@@ -5,16 +5,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::plan::{Era, Size};
 use super::report::{COLUMNS, Report, cells};
 use super::rounds::Row;
+use crate::marks::Marks;
 use crate::run::capture;
-use crate::say::say;
 
-const BEGIN: &str = "<!-- measured: written by cargo xtask bench -->";
-const END: &str = "<!-- end of what was measured -->";
+const MARKS: Marks = Marks {
+    begin: "<!-- measured: written by cargo xtask bench -->",
+    end: "<!-- end of what was measured -->",
+};
 
 /// What stands around the numbers while nobody wrote anything else.
 const AROUND: &str = include_str!("../../bench/page.md");
@@ -23,15 +25,7 @@ impl Report {
     /// Writes the page.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let page = fs::read_to_string(path).unwrap_or_else(|_| AROUND.to_owned());
-        let page = replace_between(&page, &self.page()?).with_context(|| {
-            format!(
-                "{} has lost its two marks, {BEGIN} and {END}",
-                path.display()
-            )
-        })?;
-        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-        say(format_args!("wrote {}", path.display()));
-        Ok(())
+        MARKS.replace_in(path, &page, &self.page()?)
     }
 
     fn page(&self) -> Result<String> {
@@ -99,22 +93,13 @@ impl Report {
     }
 }
 
-fn replace_between(page: &str, middle: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{middle}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{AROUND, replace_between};
+    use super::{AROUND, MARKS};
 
     #[test]
     fn keeps_what_stands_around() {
-        let once = replace_between(AROUND, "first").unwrap();
-        let twice = replace_between(&once, "second").unwrap();
-        assert!(twice.contains("second") && !twice.contains("first"));
-        assert!(twice.starts_with("# Benchmarks"));
-        assert_eq!(replace_between("no marks", "x"), None);
+        let written = MARKS.replace(AROUND, "new").unwrap();
+        assert!(written.starts_with("# Benchmarks") && written.contains("new"));
     }
 }

@@ -1,17 +1,19 @@
 //! The table of a run, and the page that shows it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::plan::Kind;
 use super::verdict::Verdict;
+use crate::marks::Marks;
 use crate::say::say;
 
-const BEGIN: &str = "<!-- measured: written by cargo xtask chaos -->";
-const END: &str = "<!-- end of what was measured -->";
+const MARKS: Marks = Marks {
+    begin: "<!-- measured: written by cargo xtask chaos -->",
+    end: "<!-- end of what was measured -->",
+};
 
 /// One run.
 pub(super) struct Run {
@@ -116,17 +118,7 @@ impl Run {
 
     /// Writes the table into the page.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let page =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let page = replace_between(&page, &self.table()?).with_context(|| {
-            format!(
-                "{} has lost its two marks, {BEGIN} and {END}",
-                path.display()
-            )
-        })?;
-        fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-        say(format_args!("wrote {}", path.display()));
-        Ok(())
+        MARKS.write(path, &self.table()?)
     }
 }
 
@@ -138,24 +130,5 @@ fn meaning(code: i64) -> &'static str {
         -31004 => "no room, nothing was run",
         -31006 => "what it goes on with is lost",
         _ => "as in docs/errors.md",
-    }
-}
-
-fn replace_between(page: &str, inner: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{inner}\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BEGIN, END, replace_between};
-
-    #[test]
-    fn only_what_is_between_the_marks_is_written_anew() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let written = replace_between(&page, "new").unwrap();
-        assert_eq!(written, format!("a\n{BEGIN}\n\nnew\n{END}\nb\n"));
-        assert_eq!(replace_between("a", "new"), None);
     }
 }

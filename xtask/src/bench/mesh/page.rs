@@ -1,19 +1,20 @@
 //! The tables of the mesh, on the terminal and in `docs/benchmarks.md`, in a part of their own there.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::super::machine::Machine;
 use super::Runs;
+use crate::marks::Marks;
 use crate::run::capture;
-use crate::say::say;
 
-const BEGIN: &str = "<!-- the mesh: written by cargo xtask bench --mesh -->";
-const END: &str = "<!-- end of the mesh -->";
+const MARKS: Marks = Marks {
+    begin: "<!-- the mesh: written by cargo xtask bench --mesh -->",
+    end: "<!-- end of the mesh -->",
+};
 
 /// A table, and what was promised about it.
 pub(super) struct Table {
@@ -86,23 +87,7 @@ pub(super) fn write(path: &Path, machine: &Machine, runs: Runs, tables: &[Table]
     for table in tables {
         write!(inner, "\n{}", table.text())?;
     }
-    let page =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let page = replace_between(&page, &inner).with_context(|| {
-        format!(
-            "{} has lost its two marks, {BEGIN} and {END}",
-            path.display()
-        )
-    })?;
-    fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-    say(format_args!("wrote {}", path.display()));
-    Ok(())
-}
-
-fn replace_between(page: &str, inner: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{inner}\n{END}{after}"))
+    MARKS.write(path, &inner)
 }
 
 #[cfg(test)]
@@ -120,11 +105,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| a | > 0 | 1 | yes |"), "{text}");
-        let page = replace_between(&format!("x\n{BEGIN}\n{END}\ny"), &text).unwrap();
-        assert!(page.starts_with("x\n") && page.ends_with("\ny") && page.contains("### Calls"));
         let real = include_str!("../../../../docs/benchmarks.md");
         assert!(
-            replace_between(real, "new").is_some(),
+            MARKS.replace(real, "new").is_some(),
             "the page has its marks"
         );
     }
