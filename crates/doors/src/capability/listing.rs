@@ -4,9 +4,9 @@ use toolbus_gateway::Scope;
 use toolbus_gateway::catalog::{Entry, Shelf};
 use toolbus_model::json::write_string;
 use toolbus_model::{Caller, Error, Object};
+use toolbus_protocol::urn::Urn;
 
 use super::Api;
-use super::directory::Directory;
 
 /// The members of a tool's definition that are shown as they are, before and after which nothing is changed.
 const MEMBERS: [&str; 5] = [
@@ -30,11 +30,16 @@ impl Api {
             .list(&Scope::All, caller, Shelf::Tools, cursor)?;
         let directory = self.directory();
         let mut out = br#"{"capabilities":["#.to_vec();
-        for (n, entry) in page.entries.iter().enumerate() {
-            if n > 0 {
+        let mut is_first = true;
+        for entry in &page.entries {
+            // What has come or gone since either of the two was made is in the next list, or is not.
+            let Some(urn) = directory.urn(&entry.name) else {
+                continue;
+            };
+            if !std::mem::take(&mut is_first) {
                 out.push(b',');
             }
-            describe(entry, &directory, &mut out);
+            describe(entry, urn, &mut out);
         }
         out.push(b']');
         if let Some(next) = &page.next {
@@ -46,14 +51,11 @@ impl Api {
     }
 }
 
-fn describe(entry: &Entry, directory: &Directory, out: &mut Vec<u8>) {
+fn describe(entry: &Entry, urn: &Urn, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"name":"#);
     write_string(&entry.name, out);
-    // A tool that has come since the directory was made has its URN in the next list.
-    if let Some(urn) = directory.urn(&entry.name) {
-        out.extend_from_slice(br#","urn":"#);
-        write_string(urn.as_str(), out);
-    }
+    out.extend_from_slice(br#","urn":"#);
+    write_string(urn.as_str(), out);
     let definition = Object::parse(entry.definition.clone()).unwrap_or_else(|_| Object::empty());
     for member in MEMBERS {
         let value = match (member, definition.get(member)) {
