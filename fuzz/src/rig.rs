@@ -101,8 +101,8 @@ impl Rig {
             trace: Trace::default(),
         };
         self.runtime.block_on(async {
-            let running = self.gateway.call(Scope::All, request, seed);
-            running.answer.await.expect("every call ends")
+            let mut running = self.gateway.call(Scope::All, request, seed);
+            running.answer().await
         })
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toolbus_gateway::{Gateway, Scope};
+use toolbus_gateway::{Gateway, Scope, Step};
 use toolbus_model::{Caller, Era, Error, Object, Raw, Trace};
 use toolbus_protocol::envelope::batch;
 use toolbus_protocol::meta::{self, Modern};
@@ -251,15 +251,12 @@ impl Conversation {
         let guard = std::mem::replace(&mut call.running.guard, token.drop_guard());
         lock(&self.running).insert(call.id.clone(), guard.disarm());
         let answer = loop {
-            tokio::select! {
-                biased;
-                Some(event) = call.running.events.recv() => self.outlet.tell(&event, call.token.as_ref()).await,
-                answer = &mut call.running.answer => break answer,
+            match call.running.next().await {
+                Step::Notice(event) => self.outlet.tell(&event, call.token.as_ref()).await,
+                Step::Answer(answer) => break answer,
             }
         };
         lock(&self.running).remove(&call.id);
-        let answer =
-            answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())));
         // A cancelled request is never answered.
         if answer != Err(Error::Cancelled) {
             self.say(call.finish(answer)).await;

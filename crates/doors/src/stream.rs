@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Interval, interval_at};
+use toolbus_gateway::Step;
 use toolbus_model::Error;
 use toolbus_protocol::sse;
 
@@ -68,16 +69,18 @@ impl Events {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(Some(event)) = self.call.running.events.poll_recv(context) {
-            self.silence.reset();
-            let notice = encode::notice(&event, self.call.token.as_ref());
-            return Poll::Ready(Some(sse::event(&notice).into()));
-        }
-        if let Poll::Ready(answer) = Pin::new(&mut self.call.running.answer).poll(context) {
-            self.ended = true;
-            let answer =
-                answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())));
-            return Poll::Ready(Some(sse::event(&self.call.finish(answer)).into()));
+        if let Poll::Ready(step) = self.call.running.poll_next(context) {
+            let message = match step {
+                Step::Notice(event) => {
+                    self.silence.reset();
+                    encode::notice(&event, self.call.token.as_ref())
+                }
+                Step::Answer(answer) => {
+                    self.ended = true;
+                    self.call.finish(answer)
+                }
+            };
+            return Poll::Ready(Some(sse::event(&message).into()));
         }
         ready!(self.silence.poll_tick(context));
         Poll::Ready(Some(Bytes::from_static(sse::KEEP_ALIVE)))

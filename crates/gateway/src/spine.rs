@@ -12,8 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use toolbus_model::{
-    Backend, Call, CallId, CallSeed, Caller, Error, Events, Health, Method, Offer, Outcome,
-    Request, ServerName,
+    Backend, Call, CallSeed, Caller, Error, Health, Method, Offer, Outcome, Request, ServerName,
 };
 
 use crate::audit::{self, Audit, Findings};
@@ -23,6 +22,7 @@ use crate::limits::Gate;
 use crate::metrics::{Metrics, Operation};
 use crate::policy::Policy;
 use crate::route::{self, Route};
+use crate::running::Running;
 use crate::sealed::Key;
 use crate::tickets::{self, Asked, Parties};
 use replace::{Now, Past, at, offers};
@@ -145,19 +145,6 @@ impl Drop for Expecting {
     }
 }
 
-/// A call on its way. Dropping it tells the back end to stop.
-#[derive(Debug)]
-pub struct Running {
-    /// The call's id.
-    pub id: CallId,
-    /// Notices, until the call has ended.
-    pub events: Events,
-    /// How it ended.
-    pub answer: oneshot::Receiver<Result<Outcome, Error>>,
-    /// Stops the call when dropped.
-    pub guard: DropGuard,
-}
-
 impl Gateway {
     /// Opens a gateway. Its catalog fills as servers answer.
     pub fn open(setup: Setup) -> Arc<Self> {
@@ -220,12 +207,7 @@ impl Gateway {
             // Nobody may be waiting any more; the record has been written all the same.
             let _ = sender.send(gateway.conduct(&scope, request, &call, limit).await);
         });
-        Running {
-            id: end.id,
-            events: end.events,
-            answer,
-            guard: end.cancel.drop_guard(),
-        }
+        Running::new(end.id, end.cancel.drop_guard(), end.events, answer)
     }
 
     /// A call from its opening line to its record.

@@ -165,23 +165,13 @@ impl Api {
 }
 
 /// Waits for a call; one whose caller has left is told to stop.
-async fn ended(running: Running, left: &CancellationToken) -> Result<Outcome, Error> {
-    let Running {
-        mut answer, guard, ..
-    } = running;
-    let first = tokio::select! {
+async fn ended(mut running: Running, left: &CancellationToken) -> Result<Outcome, Error> {
+    tokio::select! {
         biased;
-        answer = &mut answer => Some(answer),
-        () = left.cancelled() => None,
-    };
-    let answer = match first {
-        Some(answer) => answer,
-        None => {
-            drop(guard);
-            answer.await
-        }
-    };
-    answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())))
+        answer = running.answer() => return answer,
+        () = left.cancelled() => running.cancel(),
+    }
+    running.answer().await
 }
 
 /// The result as the worker wrote it.

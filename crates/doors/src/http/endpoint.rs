@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use toolbus_gateway::Scope;
+use toolbus_gateway::{Scope, Step};
 use toolbus_model::{Caller, Era, Error, Outcome, Raw, Revision};
 use toolbus_protocol::envelope::batch;
 use toolbus_protocol::gather::Gather;
@@ -204,11 +204,10 @@ async fn reply(mut call: Call, socket: Option<&Socket>) -> Response<Body> {
     };
     let first = tokio::select! {
         biased;
-        Some(event) = call.running.events.recv() => Some(encode::notice(&event, call.token.as_ref())),
-        answer = &mut call.running.answer => {
-            let lost = |_| Err(Error::Internal("the call was lost".to_owned()));
-            return finished(&call, answer.unwrap_or_else(lost));
-        }
+        step = call.running.next() => match step {
+            Step::Notice(event) => Some(encode::notice(&event, call.token.as_ref())),
+            Step::Answer(answer) => return finished(&call, answer),
+        },
         () = gone => return whole(StatusCode::OK, Vec::new()), // To nobody; dropping the call cancels it.
         () = tokio::time::sleep(KEEP_ALIVE) => None,
     };

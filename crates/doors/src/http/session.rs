@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
+use toolbus_gateway::Step;
 use toolbus_model::{Era, Error, Event, Outcome, Raw, Revision, Trace};
 use toolbus_protocol::{Envelope, Message, Refusal, Reply, headers, write};
 
@@ -96,14 +97,11 @@ impl HttpDoor {
             .running(&session, &call.id, cancel.clone());
         let first = tokio::select! {
             biased;
-            Some(event) = call.running.events.recv() => First::Notice(event),
-            answer = &mut call.running.answer => {
-                let lost = |_| Err(Error::Internal("the call was lost".to_owned()));
-                match answer.unwrap_or_else(lost) {
-                    asked @ Ok(Outcome::InputRequired(_)) if call.again.is_some() => First::Answer(asked),
-                    done => return finished(&call, done),
-                }
-            }
+            step = call.running.next() => match step {
+                Step::Notice(event) => First::Notice(event),
+                Step::Answer(asked @ Ok(Outcome::InputRequired(_))) if call.again.is_some() => First::Answer(asked),
+                Step::Answer(done) => return finished(&call, done),
+            },
             () = tokio::time::sleep(KEEP_ALIVE) => First::Silence,
         };
         call.running.guard = cancel.drop_guard();

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use toolbus_gateway::Gateway;
+use toolbus_gateway::{Gateway, Step};
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Cause, Error, EventKind, Object, Outcome, Raw, Revision};
 use toolbus_protocol::write;
@@ -105,9 +105,9 @@ impl Conductor<'_> {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(Error::Cancelled),
-                Some(event) = call.running.events.recv() => self.outlet.tell(&event, call.token.as_ref()).await,
-                answer = &mut call.running.answer => {
-                    return answer.unwrap_or_else(|_| Err(Error::Internal("the call was lost".to_owned())));
+                step = call.running.next() => match step {
+                    Step::Notice(event) => self.outlet.tell(&event, call.token.as_ref()).await,
+                    Step::Answer(answer) => return answer,
                 }
             }
         }

@@ -157,7 +157,7 @@ impl Fixture {
     }
 
     async fn ask(&self, tool: &str) -> Result<Outcome, Error> {
-        self.start(tool).answer.await.expect("an answer")
+        self.start(tool).answer().await
     }
 
     async fn outcomes(self) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::{Map, Value};
-use toolbus_gateway::{Gateway, Scope};
+use toolbus_gateway::{Gateway, Scope, Step};
 use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{
     CallSeed, Caller, EventKind, Health, LogLevel, Method, Object, Outcome, Raw, Request, Revision,
@@ -138,14 +138,12 @@ async fn call(
     let scope = Scope::One(toolbus_model::ServerName::parse(server).map_err(Failed::Usage)?);
     let mut running = gateway.call(scope, request, seed());
     let answer = loop {
-        tokio::select! {
-            biased;
-            Some(event) = running.events.recv() => tell(event.kind, &event.params),
-            answer = &mut running.answer => break answer,
+        match running.next().await {
+            Step::Notice(event) => tell(event.kind, &event.params),
+            Step::Answer(answer) => break answer,
         }
     };
-    let outcome = answer.map_err(|_| Failed::NoOutcome("the call was lost".to_owned()))?;
-    let outcome = outcome.map_err(|error| {
+    let outcome = answer.map_err(|error| {
         Failed::NoOutcome(format!("{}.{}: {error}", wanted.server, wanted.tool))
     })?;
     show(&outcome, as_json)
