@@ -1,4 +1,14 @@
 //! Where tools run: one folder a kind of back end, each behind the one trait of the model.
+//!
+//! `mcp`, `script` and `runner` are places; `content` brings files and prompts; `checked` and `edited` are layers around
+//! any of them.
 
+pub mod checked;
+pub mod content;
+pub mod edited;
+mod layer;
 pub mod mcp;
 pub mod process;
+pub mod runner;
+pub mod script;
+pub mod tools;

@@ -104,24 +104,9 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     config.mesh.check()?;
     for (name, server) in &config.servers {
         toolbus_model::ServerName::parse(name)?;
-        match (&server.stdio, &server.http) {
-            (Some(stdio), None) if stdio.command.is_empty() => {
-                return Err(format!(
-                    "[servers.{name}.stdio]: `command` is empty; give a program and its arguments"
-                ));
-            }
-            (Some(_), None) | (None, Some(_)) => {}
-            (None, None) => {
-                return Err(format!(
-                    "[servers.{name}] has no kind: add [servers.{name}.stdio] or [servers.{name}.http]"
-                ));
-            }
-            (Some(_), Some(_)) => {
-                return Err(format!(
-                    "[servers.{name}] has two kinds: keep one of `stdio` and `http`"
-                ));
-            }
-        }
+        server
+            .check()
+            .map_err(|why| format!("[servers.{name}{why}"))?;
     }
     if !config.gateway.listen.ip().is_loopback() && config.callers.is_empty() {
         return Err(format!(

@@ -164,6 +164,41 @@ pub(crate) struct Http {
 }
 
 impl Server {
+    /// The kinds of place that it has, by the names of their sections.
+    fn kinds(&self) -> Vec<&'static str> {
+        let kinds = [
+            ("stdio", self.stdio.is_some()),
+            ("http", self.http.is_some()),
+        ];
+        let present = kinds.into_iter().filter(|(_, present)| *present);
+        present.map(|(kind, _)| kind).collect()
+    }
+
+    /// What the types cannot say. The answer goes on behind `[servers.NAME`.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match &self.kinds()[..] {
+            [] => {
+                let why =
+                    "it needs a section that says where its tools run, such as `stdio` or `http`";
+                return Err(format!("] has no kind: {why}"));
+            }
+            [_] => {}
+            many => {
+                let many = many.join("` and `");
+                return Err(format!("] has more than one kind: keep one of `{many}`"));
+            }
+        }
+        if self
+            .stdio
+            .as_ref()
+            .is_some_and(|stdio| stdio.command.is_empty())
+        {
+            let why = "`command` is empty; give a program and its arguments";
+            return Err(format!(".stdio]: {why}"));
+        }
+        Ok(())
+    }
+
     /// The limits of time for the server, and for single tools. An idle limit above the total one means the total one.
     pub(crate) fn deadlines(&self, tool: Option<&Tool>) -> toolbus_gateway::Deadlines {
         let default = toolbus_gateway::Deadlines::default();

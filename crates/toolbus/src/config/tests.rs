@@ -50,7 +50,7 @@ fn a_listener_open_to_others_needs_callers() {
 fn a_server_has_exactly_one_kind() {
     assert_eq!(
         problem("[servers.a]\n"),
-        r#"toolbus.toml: [servers.a] has no kind: add [servers.a.stdio] or [servers.a.http]"#
+        "toolbus.toml: [servers.a] has no kind: it needs a section that says where its tools run, such as `stdio` or `http`"
     );
     assert_eq!(
         problem("[servers.a.stdio]\ncommand = []\n"),

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
 use toolbus_gateway::{Server, ServerSettings};
-use toolbus_model::{Offer, ServerName};
+use toolbus_model::{Backend, Offer, ServerName};
 
 use crate::config::{self, Config, Span};
 use crate::memory::Memory;
@@ -20,8 +20,14 @@ const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
 /// What a back end is made of. As long as it reads the same, the back end runs on.
 #[derive(Clone, PartialEq)]
 pub(super) struct Recipe {
-    target: Target,
-    treatment: mcp::Settings,
+    place: Place,
+}
+
+/// Where the work is done.
+#[derive(Clone, PartialEq)]
+enum Place {
+    /// At an MCP server.
+    Mcp(Target, mcp::Settings),
 }
 
 /// A server as the configuration wants it.
@@ -37,10 +43,7 @@ impl Wanted {
         let wanted = config.servers.iter().map(|(name, server)| {
             Ok(Self {
                 name: ServerName::parse(name)?,
-                recipe: Recipe {
-                    target: target(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
-                    treatment: treatment(server),
-                },
+                recipe: Recipe::of(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
                 settings: settings(server),
             })
         });
@@ -54,8 +57,22 @@ impl Wanted {
         starts: &Starts,
         old: Option<(&Arc<Server>, &Recipe)>,
     ) -> Server {
-        let Recipe { target, treatment } = self.recipe.clone();
-        let place = memory.map(|memory| (memory, memory.place(&self.name, &target)));
+        let backend = match &self.recipe.place {
+            Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+        };
+        Server::new(self.name.clone(), backend, self.settings.clone())
+    }
+
+    /// An MCP server, which is remembered: what it offered last is served before it runs.
+    fn start_mcp(
+        &self,
+        target: &Target,
+        treatment: &mcp::Settings,
+        memory: Option<&Arc<Memory>>,
+        starts: &Starts,
+        old: Option<(&Arc<Server>, &Recipe)>,
+    ) -> Arc<dyn Backend> {
+        let place = memory.map(|memory| (memory, memory.place(&self.name, target)));
         let remembered = place
             .as_ref()
             .and_then(|(memory, place)| memory.recall(place));
@@ -63,7 +80,7 @@ impl Wanted {
             remembered,
             old.and_then(|(old, recipe)| Some((listed(old)?, recipe))),
         ) {
-            (_, Some((offer, recipe))) if recipe.target == target => Known::Own(offer),
+            (_, Some((offer, recipe))) if recipe.is_at(target) => Known::Own(offer),
             (Some(offer), _) => Known::Own(Arc::new(offer)),
             (None, Some((offer, _))) => Known::Predecessors(offer),
             (None, None) => Known::Nothing,
@@ -72,17 +89,28 @@ impl Wanted {
             starts: starts.clone(),
             known,
         };
+        let (target, treatment) = (target.clone(), treatment.clone());
         let backend = McpServer::begin(self.name.as_str(), target, treatment, begin);
-        let server = Server::new(self.name.clone(), backend, self.settings.clone());
         if let Some((memory, place)) = place {
-            memory.follow(place, server.backend.offer());
+            memory.follow(place, backend.offer());
         }
-        server
+        backend
     }
 
     pub(super) fn recipes(all: Vec<Self>) -> HashMap<ServerName, Recipe> {
         let recipes = all.into_iter().map(|wanted| (wanted.name, wanted.recipe));
         recipes.collect()
+    }
+}
+
+impl Recipe {
+    fn of(server: &config::Server) -> Result<Self, String> {
+        let place = Place::Mcp(target(server)?, treatment(server));
+        Ok(Self { place })
+    }
+
+    fn is_at(&self, target: &Target) -> bool {
+        matches!(&self.place, Place::Mcp(own, _) if own == target)
     }
 }
 

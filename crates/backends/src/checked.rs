@@ -1,0 +1,1 @@
+//! A layer that checks arguments before anything runs, and results before they leave.

@@ -1,0 +1,1 @@
+//! Resources and prompts of files, beside the tools of another back end or by themselves.

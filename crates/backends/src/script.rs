@@ -1,0 +1,1 @@
+//! A script per call: JSON on standard input, JSON on standard output.
