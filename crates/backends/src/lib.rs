@@ -13,3 +13,4 @@ pub mod pulse;
 pub mod runner;
 pub mod script;
 pub mod tools;
+mod watch;
