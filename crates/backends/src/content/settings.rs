@@ -128,7 +128,7 @@ fn is_folder(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err("it is not a folder".to_owned()),
-        Err(error) => Err(format!("there is no such folder ({error})")),
+        Err(error) => Err(format!("it does not exist ({error})")),
     }
 }
 

@@ -308,7 +308,7 @@ fn settings_that_cannot_be_right_are_told() {
         let told = with(&uris).check().expect_err("alike");
         assert!(told.contains("begin alike"), "{told}");
     }
-    for (path, why) in [("nowhere", "no such folder"), ("file", "not a folder")] {
+    for (path, why) in [("nowhere", "does not exist"), ("file", "not a folder")] {
         let path = folder.path().join(path);
         let settings = Settings {
             prompts: Some(path),
