@@ -89,7 +89,7 @@ impl Wanted {
             remembered,
             old.and_then(|(old, recipe)| Some((listed(old)?, recipe))),
         ) {
-            (_, Some((offer, recipe))) if recipe.is_at(target) => Known::Own(offer),
+            (_, Some((offer, recipe))) if recipe.is_bare_at(target) => Known::Own(offer),
             (Some(offer), _) => Known::Own(Arc::new(offer)),
             (None, Some((offer, _))) => Known::Predecessors(offer),
             (None, None) => Known::Nothing,
@@ -132,8 +132,9 @@ impl Recipe {
         Ok(Self { place, content })
     }
 
-    fn is_at(&self, target: &Target) -> bool {
-        matches!(&self.place, Place::Mcp(own, _) if own == target)
+    /// It is there, with nothing around it: what the server offered is what the place itself has.
+    fn is_bare_at(&self, target: &Target) -> bool {
+        self.content.is_none() && matches!(&self.place, Place::Mcp(own, _) if own == target)
     }
 }
 
