@@ -61,6 +61,9 @@ pub(crate) fn check(steps: &[Step]) {
 
 /// The list for readers.
 pub(crate) fn table() -> String {
+    if DIFFERENCES.is_empty() {
+        return "Nothing differs.\n".to_owned();
+    }
     let mut table = String::from("| tool | role | what differs | why |\n|---|---|---|---|\n");
     for it in DIFFERENCES {
         let roles: Vec<String> = it.roles.iter().map(|role| format!("{role:?}")).collect();
