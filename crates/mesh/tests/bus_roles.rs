@@ -103,7 +103,13 @@ async fn open(bus: &Arc<NatsBus>) -> Mesh {
         subjects(),
         caller::Settings::default(),
     );
-    mesh.await.expect("a mesh")
+    let mesh = mesh.await.expect("a mesh");
+    // Only then the buckets are there, which a worker may not make.
+    let mut found = mesh.found();
+    let settled = found.wait_for(|found| found.is_settled);
+    let settled = timeout(SETTLED, settled).await;
+    drop(settled.expect("it settles").expect("the catalog is kept"));
+    mesh
 }
 
 async fn found(mesh: &Mesh) -> Arc<Remote> {
@@ -340,7 +346,7 @@ async fn what_is_denied_is_named_at_once() {
         .bucket("TOOLBUS_TOOLS", BucketSettings::default())
         .await
         .expect("a bucket");
-    let why = timeout(Duration::from_secs(2), bucket.put("_.a", "b".into()))
+    let why = timeout(Duration::from_secs(4), bucket.put("_.a", "b".into()))
         .await
         .expect("at once");
     let why = why.expect_err("not permitted").to_string();
