@@ -2,8 +2,10 @@
 
 mod capabilities;
 mod clients;
+mod content;
 mod load;
 mod mesh;
+mod script;
 mod sections;
 mod values;
 

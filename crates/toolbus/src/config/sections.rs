@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capabilities::Clearance;
+use super::content::Content;
+use super::script::Script;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -84,6 +86,10 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// Resources and prompts from files: beside the tools of another kind, or by themselves.
+    pub(crate) content: Option<Content>,
+    /// A process for each call.
+    pub(crate) script: Option<Script>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -169,14 +175,21 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
+            ("script", self.script.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
     }
 
+    /// It has no tools of its own, anywhere.
+    pub(crate) fn has_no_place(&self) -> bool {
+        self.kinds().is_empty()
+    }
+
     /// What the types cannot say. The answer goes on behind `[servers.NAME`.
     pub(super) fn check(&self) -> Result<(), String> {
         match &self.kinds()[..] {
+            [] if self.content.is_some() => {}
             [] => {
                 let why =
                     "it needs a section that says where its tools run, such as `stdio` or `http`";
@@ -195,6 +208,12 @@ impl Server {
         {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
+        }
+        if let Some(script) = &self.script {
+            script.check().map_err(|why| format!(".script]: {why}"))?;
+        }
+        if let Some(content) = &self.content {
+            content.check().map_err(|why| format!(".content]: {why}"))?;
         }
         Ok(())
     }

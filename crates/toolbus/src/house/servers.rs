@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use toolbus_backends::content::{self, Content};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
+use toolbus_backends::script::{self, ScriptServer};
+use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings};
 use toolbus_model::{Backend, Offer, ServerName};
 
@@ -21,6 +24,7 @@ const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, PartialEq)]
 pub(super) struct Recipe {
     place: Place,
+    content: Option<content::Settings>,
 }
 
 /// Where the work is done.
@@ -28,6 +32,10 @@ pub(super) struct Recipe {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
+    /// In a process for each call.
+    Script(Box<script::Settings>),
+    /// Nowhere: there are files and prompts alone.
+    Files(content::Settings),
 }
 
 /// A server as the configuration wants it.
@@ -43,7 +51,7 @@ impl Wanted {
         let wanted = config.servers.iter().map(|(name, server)| {
             Ok(Self {
                 name: ServerName::parse(name)?,
-                recipe: Recipe::of(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
+                recipe: Recipe::of(name, server)?,
                 settings: settings(server),
             })
         });
@@ -57,9 +65,18 @@ impl Wanted {
         starts: &Starts,
         old: Option<(&Arc<Server>, &Recipe)>,
     ) -> Server {
-        let backend = match &self.recipe.place {
+        let name = self.name.as_str();
+        let mut backend: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+            Place::Script(settings) => {
+                let place = ScriptServer::begin(name, script::Settings::clone(settings));
+                Arc::new(ToolServer(place))
+            }
+            Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
+        if let Some(settings) = self.recipe.content.clone() {
+            backend = Content::around(name, settings, Some(backend));
+        }
         Server::new(self.name.clone(), backend, self.settings.clone())
     }
 
@@ -80,7 +97,7 @@ impl Wanted {
             remembered,
             old.and_then(|(old, recipe)| Some((listed(old)?, recipe))),
         ) {
-            (_, Some((offer, recipe))) if recipe.is_at(target) => Known::Own(offer),
+            (_, Some((offer, recipe))) if recipe.is_bare_at(target) => Known::Own(offer),
             (Some(offer), _) => Known::Own(Arc::new(offer)),
             (None, Some((offer, _))) => Known::Predecessors(offer),
             (None, None) => Known::Nothing,
@@ -104,14 +121,42 @@ impl Wanted {
 }
 
 impl Recipe {
-    fn of(server: &config::Server) -> Result<Self, String> {
-        let place = Place::Mcp(target(server)?, treatment(server));
-        Ok(Self { place })
+    fn of(name: &str, server: &config::Server) -> Result<Self, String> {
+        let wrong = |error| format!("[servers.{name}]: {error}");
+        let content = server
+            .content
+            .as_ref()
+            .map(|content| content.settings(name));
+        let content = content.transpose();
+        let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
+        if let (Some(settings), true) = (&content, server.has_no_place()) {
+            let place = Place::Files(settings.clone());
+            return Ok(Self {
+                place,
+                content: None,
+            });
+        }
+        let place = match &server.script {
+            Some(script) => {
+                let settings = script.settings();
+                let settings =
+                    settings.map_err(|error| format!("[servers.{name}.script]: {error}"))?;
+                Place::Script(settings.into())
+            }
+            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
+        };
+        Ok(Self { place, content })
     }
 
-    fn is_at(&self, target: &Target) -> bool {
-        matches!(&self.place, Place::Mcp(own, _) if own == target)
+    /// It is there, with nothing around it: what the server offered is what the place itself has.
+    fn is_bare_at(&self, target: &Target) -> bool {
+        self.content.is_none() && matches!(&self.place, Place::Mcp(own, _) if own == target)
     }
+}
+
+/// What is wrong with a server, as far as can be known without starting it.
+pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
+    Recipe::of(name, server).map(drop)
 }
 
 /// What a server offers, if it was ever listed.
@@ -121,7 +166,7 @@ fn listed(server: &Server) -> Option<Arc<Offer>> {
 }
 
 /// How to reach a server, with its secrets in place.
-pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
+fn target(server: &config::Server) -> Result<Target, String> {
     match (&server.stdio, &server.http) {
         (Some(stdio), _) => {
             let env = stdio
