@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use toolbus_backends::content::{self, Content};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
+use toolbus_backends::runner::{self, Runner};
 use toolbus_backends::script::{self, ScriptServer};
 use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings};
 use toolbus_model::{Backend, Offer, ServerName};
 
-use crate::config::{self, Config, Span};
+use crate::config::{self, Config, Secret, Span};
 use crate::memory::Memory;
 
 /// How long a process runs that nobody uses: longer than most pauses in a conversation with a model.
@@ -34,6 +36,8 @@ enum Place {
     Mcp(Target, mcp::Settings),
     /// In a process for each call.
     Script(Box<script::Settings>),
+    /// At a tool runner.
+    Runner(runner::Settings),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -72,6 +76,7 @@ impl Wanted {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
+            Place::Runner(settings) => Runner::start(name, settings.clone()),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         if let Some(settings) = self.recipe.content.clone() {
@@ -136,14 +141,18 @@ impl Recipe {
                 content: None,
             });
         }
-        let place = match &server.script {
-            Some(script) => {
+        let place = match (&server.script, &server.runner) {
+            (Some(script), _) => {
                 let settings = script.settings();
                 let settings =
                     settings.map_err(|error| format!("[servers.{name}.script]: {error}"))?;
                 Place::Script(settings.into())
             }
-            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
+            (None, Some(runner)) => Place::Runner(runner::Settings {
+                place: runner.place().map_err(wrong)?,
+                headers: headers(&runner.headers, runner.bearer.as_ref()).map_err(wrong)?,
+            }),
+            (None, None) => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
         };
         Ok(Self { place, content })
     }
@@ -167,7 +176,7 @@ fn listed(server: &Server) -> Option<Arc<Offer>> {
 
 /// How to reach a server, with its secrets in place.
 fn target(server: &config::Server) -> Result<Target, String> {
-    match (&server.stdio, &server.http) {
+    match (server.child(), &server.http) {
         (Some(stdio), _) => {
             let env = stdio
                 .env
@@ -182,13 +191,13 @@ fn target(server: &config::Server) -> Result<Target, String> {
         }
         (None, Some(http)) => Ok(Target::Http(HttpTarget {
             url: http.url.0.clone(),
-            headers: headers(http)?,
+            headers: headers(&http.headers, http.bearer.as_ref())?,
         })),
         (None, None) => Err("it has no kind".to_owned()),
     }
 }
 
-fn headers(http: &config::Http) -> Result<HeaderMap, String> {
+fn headers(given: &IndexMap<String, Secret>, bearer: Option<&Secret>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: String| {
         let name: HeaderName = name
@@ -200,10 +209,10 @@ fn headers(http: &config::Http) -> Result<HeaderMap, String> {
         headers.insert(name, value);
         Ok::<(), String>(())
     };
-    for (name, value) in &http.headers {
+    for (name, value) in given {
         put(name, value.reveal()?)?;
     }
-    if let Some(token) = &http.bearer {
+    if let Some(token) = bearer {
         put(
             AUTHORIZATION.as_str(),
             format!("Bearer {}", token.reveal()?),
@@ -220,7 +229,7 @@ fn treatment(server: &config::Server) -> mcp::Settings {
         },
         ..mcp::Settings::default()
     };
-    if let Some(stdio) = &server.stdio {
+    if let Some(stdio) = server.child() {
         let idle_stop = match stdio.start {
             config::Start::FirstUse => Some(IDLE_STOP),
             config::Start::Now => None,
