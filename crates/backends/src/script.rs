@@ -1,1 +1,16 @@
 //! A script per call: JSON on standard input, JSON on standard output.
+//!
+//! ```text
+//! Job ── table (which tool, which run-spec) ── places (bounded, in order of arrival) ── a process ── verdict ── Outcome
+//! ```
+//! How the process is had is behind the trait `Runs` of `run`: one that is started for the call, or one that was kept
+//! ready.
+
+mod run;
+mod settings;
+mod spec;
+
+pub use settings::{
+    Base, Declared, Definition, MOST_AT_ONCE, Python, Schema, Settings, Source, WAITING, at_once,
+};
+pub use spec::{Limits, RunSpec, Template, Tool};

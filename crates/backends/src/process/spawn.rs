@@ -16,6 +16,7 @@ use tokio::net::unix::pipe::Sender;
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio_util::task::TaskTracker;
 
+use super::limits::Exceeded;
 use super::raw;
 use super::tail::Tail;
 
@@ -75,6 +76,8 @@ pub enum Ended {
     Exit(i32),
     /// By this signal.
     Signal(i32),
+    /// By its warden, for this limit.
+    Exceeded(Exceeded),
     /// Its warden is gone without a word.
     Lost,
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Exit(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Exceeded(limit) => write!(f, "ended for its limit of {limit}"),
             Self::Lost => f.write_str("ended in an unknown way"),
         }
     }
@@ -247,6 +251,9 @@ impl Child {
         match verdict.split_once(' ') {
             Some(("exit", code)) => number(code).map_or(Ended::Lost, Ended::Exit),
             Some(("signal", signal)) => number(signal).map_or(Ended::Lost, Ended::Signal),
+            Some(("exceeded", limit)) => {
+                Exceeded::parse(limit.trim()).map_or(Ended::Lost, Ended::Exceeded)
+            }
             _ => Ended::Lost,
         }
     }
