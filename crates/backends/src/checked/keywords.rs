@@ -234,7 +234,9 @@ impl<'v, 'c> Keywords<'v, 'c> {
         let mut properties = Properties::default();
         for (name, schema) in self.table("properties")? {
             // The table is sorted, as every object is.
-            properties.named.push((name.as_ref().into(), self.part(schema)));
+            properties
+                .named
+                .push((name.as_ref().into(), self.part(schema)));
         }
         for (pattern, schema) in self.table("patternProperties")? {
             let pattern = Pattern::new(pattern, &mut self.compiler.room)?;
@@ -312,7 +314,10 @@ impl<'v, 'c> Keywords<'v, 'c> {
 
 fn names(list: &Value<'_>) -> Option<Vec<Box<str>>> {
     match list {
-        Value::List(list) => list.iter().map(|name| name.text().map(Into::into)).collect(),
+        Value::List(list) => list
+            .iter()
+            .map(|name| name.text().map(Into::into))
+            .collect(),
         _ => None,
     }
 }

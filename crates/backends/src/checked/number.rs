@@ -106,9 +106,9 @@ impl<'a> Decimal<'a> {
             return false;
         };
         let of = u128::from(step.digits);
-        let rest = self
-            .digits()
-            .fold(0, |rest: u128, digit| (rest * 10 + u128::from(digit - b'0')) % of);
+        let rest = self.digits().fold(0, |rest: u128, digit| {
+            (rest * 10 + u128::from(digit - b'0')) % of
+        });
         rest * ten_to_the(zeros, of) % of == 0
     }
 
@@ -209,8 +209,20 @@ mod tests {
             assert_eq!(a.compare(b), Ordering::Equal, "{same:?}");
         }
         let rising = [
-            "-1e400", "-20", "-3", "-0.5", "0", "1e-400", "0.49", "0.5", "3", "20",
-            "9007199254740992", "9007199254740993", "18446744073709551617", "1e400",
+            "-1e400",
+            "-20",
+            "-3",
+            "-0.5",
+            "0",
+            "1e-400",
+            "0.49",
+            "0.5",
+            "3",
+            "20",
+            "9007199254740992",
+            "9007199254740993",
+            "18446744073709551617",
+            "1e400",
         ];
         for pair in rising.windows(2) {
             let (a, b) = (Decimal::of(pair[0]), Decimal::of(pair[1]));

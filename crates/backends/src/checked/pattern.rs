@@ -65,7 +65,10 @@ impl Pattern {
             .build(&translated(written))
             .map_err(|error| match error.size_limit() {
                 Some(_) => wrong("is too large"),
-                None => wrong(&format!("is not one that can be matched: {}", brief(&error))),
+                None => wrong(&format!(
+                    "is not one that can be matched: {}",
+                    brief(&error)
+                )),
             })?;
         room.machines = room.machines.saturating_sub(nfa.memory_usage());
         Ok(Self {
@@ -133,7 +136,8 @@ impl Engine {
 
 /// The last line of what the parser says: the reason without its drawing.
 fn brief(error: &impl std::error::Error) -> String {
-    let reason = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let reason =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     let last = reason.lines().last().unwrap_or_default();
     last.trim_start_matches("error: ").to_owned()
 }
@@ -166,7 +170,11 @@ fn translated(written: &str) -> String {
                     in_class = false;
                     let everything = out.ends_with('^');
                     out.truncate(out.len() - if everything { 2 } else { 1 });
-                    out.push_str(if everything { "(?s:.)" } else { "[^\\x{0}-\\x{10ffff}]" });
+                    out.push_str(if everything {
+                        "(?s:.)"
+                    } else {
+                        "[^\\x{0}-\\x{10ffff}]"
+                    });
                 }
             }
             ']' if in_class => {

@@ -165,7 +165,9 @@ impl<'v> Resources<'v> {
     pub(super) fn find(&self, reference: &str, from: ResourceId) -> Result<Found<'v>, String> {
         let (uri, fragment) = uri::resolve(&self.list[from].uri, reference);
         let outside = || {
-            format!("`$ref` {reference:?} leads out of the schema, and nothing is fetched; put what it names into `$defs`")
+            format!(
+                "`$ref` {reference:?} leads out of the schema, and nothing is fetched; put what it names into `$defs`"
+            )
         };
         let id = *self.by_uri.get(&uri).ok_or_else(outside)?;
         let resource = &self.list[id];
@@ -196,16 +198,15 @@ impl<'v> Resources<'v> {
         home: ResourceId,
     ) -> Option<(&'v Value<'v>, ResourceId)> {
         let steps = pointer.split('/').skip(1);
-        steps.map(|step| step.replace("~1", "/").replace("~0", "~")).try_fold(
-            (root, home),
-            |(value, home), step| {
+        steps
+            .map(|step| step.replace("~1", "/").replace("~0", "~"))
+            .try_fold((root, home), |(value, home), step| {
                 let next = match value {
                     Value::List(list) => list.get(step.parse::<usize>().ok()?)?,
                     value => value.get(&step)?,
                 };
                 Some((next, self.home(next, home)))
-            },
-        )
+            })
     }
 
     /// Every dynamic anchor.

@@ -107,7 +107,9 @@ pub(super) struct Properties {
 
 impl Properties {
     pub(super) fn named(&self, name: &str) -> Option<NodeId> {
-        let at = self.named.binary_search_by(|(known, _)| (**known).cmp(name));
+        let at = self
+            .named
+            .binary_search_by(|(known, _)| (**known).cmp(name));
         at.ok().map(|at| self.named[at].1)
     }
 }

@@ -22,23 +22,66 @@ fn suite() {
     for dialect in ["draft2020-12", "draft7", "draft2019-09", "draft6"] {
         let dir = Path::new("/tmp/suite/tests").join(dialect);
         let (mut right, mut wrong, mut unread) = (0, 0, 0);
-        let mut files: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().map(|f| f.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-        for extra in ["optional/ecmascript-regex.json", "optional/bignum.json", "optional/float-overflow.json", "optional/non-bmp-regex.json", "optional/id.json", "optional/anchor.json", "optional/no-schema.json","optional/unknownKeyword.json","optional/refOfUnknownKeyword.json","optional/dynamicRef.json"] {
-            if dir.join(extra).exists() { files.push(dir.join(extra)); }
+        let mut files: Vec<_> = std::fs::read_dir(&dir)
+            .unwrap()
+            .flatten()
+            .map(|f| f.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "json"))
+            .collect();
+        for extra in [
+            "optional/ecmascript-regex.json",
+            "optional/bignum.json",
+            "optional/float-overflow.json",
+            "optional/non-bmp-regex.json",
+            "optional/id.json",
+            "optional/anchor.json",
+            "optional/no-schema.json",
+            "optional/unknownKeyword.json",
+            "optional/refOfUnknownKeyword.json",
+            "optional/dynamicRef.json",
+        ] {
+            if dir.join(extra).exists() {
+                files.push(dir.join(extra));
+            }
         }
         files.sort();
         for file in files {
-            let groups: Vec<serde_json::Value> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            let groups: Vec<serde_json::Value> =
+                serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
             for group in groups {
                 let mut schema = group["schema"].clone();
                 if dialect == "draft7" || dialect == "draft6" || dialect == "draft2019-09" {
-                    if let Some(o) = schema.as_object_mut() { o.entry("$schema").or_insert(match dialect { "draft7"=>"http://json-schema.org/draft-07/schema#", "draft6" => "http://json-schema.org/draft-06/schema#", _ => "https://json-schema.org/draft/2019-09/schema"}.into()); }
+                    if let Some(o) = schema.as_object_mut() {
+                        o.entry("$schema").or_insert(
+                            match dialect {
+                                "draft7" => "http://json-schema.org/draft-07/schema#",
+                                "draft6" => "http://json-schema.org/draft-06/schema#",
+                                _ => "https://json-schema.org/draft/2019-09/schema",
+                            }
+                            .into(),
+                        );
+                    }
                 }
                 for case in group["tests"].as_array().unwrap() {
-                    let name = format!("{}: {}: {}", file.file_name().unwrap().display(), group["description"], case["description"]);
+                    let name = format!(
+                        "{}: {}: {}",
+                        file.file_name().unwrap().display(),
+                        group["description"],
+                        case["description"]
+                    );
                     match verdict(&schema.to_string(), &case["data"].to_string()) {
-                        Err(why) => { unread += 1; eprintln!("UNREAD {name}: {why}"); }
-                        Ok(v) => if (v == Verdict::Fits) == case["valid"].as_bool().unwrap() { right += 1 } else { wrong += 1; eprintln!("WRONG {name}: {v:?}"); }
+                        Err(why) => {
+                            unread += 1;
+                            eprintln!("UNREAD {name}: {why}");
+                        }
+                        Ok(v) => {
+                            if (v == Verdict::Fits) == case["valid"].as_bool().unwrap() {
+                                right += 1
+                            } else {
+                                wrong += 1;
+                                eprintln!("WRONG {name}: {v:?}");
+                            }
+                        }
                     }
                 }
             }

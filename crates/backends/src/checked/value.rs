@@ -271,10 +271,7 @@ mod tests {
         let value = read(r#" {"b": 1, "a": [true, null], "b": 1.50, "\u0063": "\n"} "#);
         let text = |text: &'static str| Cow::Borrowed(text);
         let expected = Value::Object(vec![
-            (
-                text("a"),
-                Value::List(vec![Value::Bool(true), Value::Null]),
-            ),
+            (text("a"), Value::List(vec![Value::Bool(true), Value::Null])),
             (text("b"), Value::Number(text("1.50"))),
             (text("c"), Value::Text(text("\n"))),
         ]);
@@ -290,7 +287,16 @@ mod tests {
         );
         let long = format!("\"{}\"", "x".repeat(MAX_BYTES));
         assert_eq!(read(&long), Err(Unread::TooLong));
-        for broken in ["", "[1", "{\"a\"}", "{\"a\":1,}", "\"abc", "tru", "1 2", "\"\\"] {
+        for broken in [
+            "",
+            "[1",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "\"abc",
+            "tru",
+            "1 2",
+            "\"\\",
+        ] {
             assert_eq!(read(broken), Err(Unread::Broken), "{broken:?}");
         }
     }

@@ -27,14 +27,12 @@ impl<'s, 'v> Run<'s, 'v> {
         marks: Option<&mut Marks>,
     ) -> Held {
         match keyword {
-            Keyword::Items(bound) => {
-                self.held(bound.admits(list.len()), || counted(*bound, list.len(), "elements"))
-            }
+            Keyword::Items(bound) => self.held(bound.admits(list.len()), || {
+                counted(*bound, list.len(), "elements")
+            }),
             Keyword::Unique => self.unique(list),
             Keyword::Elements(first, rest) => self.elements(first, *rest, list, scope, marks),
-            Keyword::Contains(id, min, max) => {
-                self.contains(*id, (*min, *max), list, scope, marks)
-            }
+            Keyword::Contains(id, min, max) => self.contains(*id, (*min, *max), list, scope, marks),
             Keyword::UnevaluatedElements(id) => self.other_elements(*id, list, scope, marks),
             _ => Ok(true),
         }

@@ -100,7 +100,10 @@ impl<'s, 'v> Run<'s, 'v> {
             if let Some(first) = first.replace(at) {
                 let (a, b) = (first + 1, at + 1);
                 return self.fail(|| {
-                    format!("must fit exactly one of {} forms, but fits form {a} and form {b}", all.len())
+                    format!(
+                        "must fit exactly one of {} forms, but fits form {a} and form {b}",
+                        all.len()
+                    )
                 });
             }
         }
@@ -171,5 +174,8 @@ fn worded(each: &[Problems], here: &str) -> String {
         lines.join("; ")
     });
     let nearest = lines.unwrap_or_default();
-    format!("fits none of {} forms; of the nearest one: {nearest}", each.len())
+    format!(
+        "fits none of {} forms; of the nearest one: {nearest}",
+        each.len()
+    )
 }
