@@ -330,6 +330,7 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
+        ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
         let properties = schema["$defs"][section]["properties"]
@@ -340,7 +341,7 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "tools"],
+                    "Server" => &["stdio", "http", "embedded", "tools"],
                     "Federation" => &["peers"],
                     _ => &[],
                 };

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capabilities::Clearance;
+use super::embedded::Embedded;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -84,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// A Python module inside this process.
+    pub(crate) embedded: Option<Embedded>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -169,6 +172,7 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
+            ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -195,6 +199,11 @@ impl Server {
         {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
+        }
+        if let Some(embedded) = &self.embedded {
+            embedded
+                .check()
+                .map_err(|why| format!(".embedded]: {why}"))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use toolbus_backends::process::Command;
 use toolbus_gateway::{Server, ServerSettings};
 use toolbus_model::{Backend, Offer, ServerName};
 
+use super::embedded;
 use crate::config::{self, Config, Span};
 use crate::memory::Memory;
 
@@ -28,6 +29,8 @@ pub(super) struct Recipe {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
+    /// In this process, in a Python module.
+    Embedded(embedded::Settings),
 }
 
 /// A server as the configuration wants it.
@@ -43,7 +46,7 @@ impl Wanted {
         let wanted = config.servers.iter().map(|(name, server)| {
             Ok(Self {
                 name: ServerName::parse(name)?,
-                recipe: Recipe::of(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
+                recipe: Recipe::of(name, server)?,
                 settings: settings(server),
             })
         });
@@ -59,6 +62,7 @@ impl Wanted {
     ) -> Server {
         let backend = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
         };
         Server::new(self.name.clone(), backend, self.settings.clone())
     }
@@ -104,14 +108,26 @@ impl Wanted {
 }
 
 impl Recipe {
-    fn of(server: &config::Server) -> Result<Self, String> {
-        let place = Place::Mcp(target(server)?, treatment(server));
+    fn of(name: &str, server: &config::Server) -> Result<Self, String> {
+        let wrong = |error| format!("[servers.{name}]: {error}");
+        if let Some(section) = &server.embedded {
+            let settings = embedded::settings(section);
+            let settings = settings.map_err(|error| format!("[servers.{name}.embedded]: {error}"));
+            let place = Place::Embedded(settings?);
+            return Ok(Self { place });
+        }
+        let place = Place::Mcp(target(server).map_err(wrong)?, treatment(server));
         Ok(Self { place })
     }
 
     fn is_at(&self, target: &Target) -> bool {
         matches!(&self.place, Place::Mcp(own, _) if own == target)
     }
+}
+
+/// What is wrong with a server, as far as can be known without starting it.
+pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
+    Recipe::of(name, server).map(drop)
 }
 
 /// What a server offers, if it was ever listed.
@@ -121,7 +137,7 @@ fn listed(server: &Server) -> Option<Arc<Offer>> {
 }
 
 /// How to reach a server, with its secrets in place.
-pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
+fn target(server: &config::Server) -> Result<Target, String> {
     match (&server.stdio, &server.http) {
         (Some(stdio), _) => {
             let env = stdio
