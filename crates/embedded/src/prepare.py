@@ -45,9 +45,26 @@ def _enter(venv):
             "%s is no virtual environment of %s, which is inside this build: make one with that version" % (venv, version)
         )
     if packages not in sys.path:
+        common = [entry for entry in _common_packages() if entry in sys.path]
+        sys.path[:] = [entry for entry in sys.path if entry not in common]
         site.addsitedir(packages)
+        sys.path.extend(common if _shares(venv) else [])
     python = os.path.join(venv, "bin", "python")
     if os.access(python, os.X_OK):
         # What starts another Python, such as multiprocessing, finds the same packages there.
         sys.prefix = sys.exec_prefix = venv
         sys.executable = python
+
+
+def _common_packages():
+    """Where the Python outside of the environment has its packages, which would go before those of the environment."""
+    return [*site.getsitepackages(), site.getusersitepackages()]
+
+
+def _shares(venv):
+    try:
+        with open(os.path.join(venv, "pyvenv.cfg"), encoding="utf-8") as settings:
+            pairs = [line.partition("=")[::2] for line in settings]
+    except OSError:
+        return False
+    return any(name.strip() == "include-system-site-packages" and value.strip() == "true" for name, value in pairs)

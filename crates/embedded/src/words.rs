@@ -12,8 +12,8 @@ use toolbus_model::Cause;
 /// From this size on a result is not copied but kept in Python's own memory, until it was sent.
 const LARGE: usize = 64 * 1024;
 
-/// Lines of a traceback that are shown.
-const LAST_LINES: usize = 12;
+/// Lines of a traceback that are kept.
+const LAST_LINES: usize = 40;
 
 /// A function of a module whose code is given.
 pub(crate) fn function(py: Python<'_>, code: &str, name: &str) -> PyResult<Py<PyAny>> {
@@ -34,9 +34,7 @@ pub(crate) fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 
 /// Why a server cannot be used: the exception, and the end of its traceback.
 pub(crate) fn cause(py: Python<'_>, error: &PyErr, what: &str) -> Cause {
-    let traceback = error.traceback(py);
-    let text = traceback.and_then(|traceback| traceback.format().ok());
-    let text = format!("{}{error}", text.unwrap_or_default());
+    let text = written(py, error).unwrap_or_else(|_| error.to_string());
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
     Cause {
@@ -44,6 +42,13 @@ pub(crate) fn cause(py: Python<'_>, error: &PyErr, what: &str) -> Cause {
         remedy: remedy(py, error),
         ..Cause::new(format!("{what}: {error}"))
     }
+}
+
+/// The exception as Python shows it, with those that led to it.
+fn written(py: Python<'_>, error: &PyErr) -> PyResult<String> {
+    let format = py.import("traceback")?.getattr("format_exception")?;
+    let pieces: Vec<String> = format.call1((error.value(py),))?.extract()?;
+    Ok(pieces.concat())
 }
 
 fn remedy(py: Python<'_>, error: &PyErr) -> Option<String> {

@@ -76,7 +76,7 @@ impl Module {
     pub async fn result(&self, tool: &str, arguments: Value) -> Value {
         match self.call(tool, arguments).await {
             Ok(outcome) => outcome.object().to_raw().read().expect("JSON"),
-            Err(error) => panic!("{tool}: {error}"),
+            Err(error) => panic!("{tool}: {error:?}"),
         }
     }
 
@@ -88,10 +88,26 @@ impl Module {
             .to_owned()
     }
 
+    /// Calls a tool until it shows this text.
+    pub async fn eventually(&self, tool: &str, expected: &str) {
+        let shows = async {
+            while self.text(tool, json!({})).await != expected {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, shows).await.is_err() {
+            panic!(
+                "{tool} shows {:?}, not {expected:?}",
+                self.text(tool, json!({})).await
+            );
+        }
+    }
+
     /// Begins a call that is cancelled by the test.
     pub fn begin(&self, tool: &str, arguments: Value) -> Begun {
         let (call, end) = begin(&json!({"progress": true}));
-        let request = request(&json!({"name": tool, "arguments": arguments}));
+        let meta = json!({"io.modelcontextprotocol/logLevel": "debug"});
+        let request = request(&json!({"name": tool, "arguments": arguments, "_meta": meta}));
         let server = Arc::clone(&self.server);
         let tasks = tokio_util::task::TaskTracker::new();
         let ended = tasks.spawn(async move { server.serve(request, &call).await });
