@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod clients;
+mod content;
 mod embedded;
 mod load;
 mod mesh;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capabilities::Clearance;
+use super::content::Content;
 use super::embedded::Embedded;
 use super::values::{Secret, Span, Url};
 
@@ -87,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) http: Option<Http>,
     /// A Python module inside this process.
     pub(crate) embedded: Option<Embedded>,
+    /// Resources and prompts from files: beside the tools of another kind, or by themselves.
+    pub(crate) content: Option<Content>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -178,9 +181,15 @@ impl Server {
         present.map(|(kind, _)| kind).collect()
     }
 
+    /// It has no tools of its own, anywhere.
+    pub(crate) fn has_no_place(&self) -> bool {
+        self.kinds().is_empty()
+    }
+
     /// What the types cannot say. The answer goes on behind `[servers.NAME`.
     pub(super) fn check(&self) -> Result<(), String> {
         match &self.kinds()[..] {
+            [] if self.content.is_some() => {}
             [] => {
                 let why =
                     "it needs a section that says where its tools run, such as `stdio` or `http`";
@@ -204,6 +213,9 @@ impl Server {
             embedded
                 .check()
                 .map_err(|why| format!(".embedded]: {why}"))?;
+        }
+        if let Some(content) = &self.content {
+            content.check().map_err(|why| format!(".content]: {why}"))?;
         }
         Ok(())
     }

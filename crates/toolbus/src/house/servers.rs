@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use toolbus_backends::content::{self, Content};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
 use toolbus_gateway::{Server, ServerSettings};
@@ -22,6 +23,7 @@ const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, PartialEq)]
 pub(super) struct Recipe {
     place: Place,
+    content: Option<content::Settings>,
 }
 
 /// Where the work is done.
@@ -31,6 +33,8 @@ enum Place {
     Mcp(Target, mcp::Settings),
     /// In this process, in a Python module.
     Embedded(embedded::Settings),
+    /// Nowhere: there are files and prompts alone.
+    Files(content::Settings),
 }
 
 /// A server as the configuration wants it.
@@ -60,10 +64,15 @@ impl Wanted {
         starts: &Starts,
         old: Option<(&Arc<Server>, &Recipe)>,
     ) -> Server {
-        let backend = match &self.recipe.place {
+        let name = self.name.as_str();
+        let mut backend: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
             Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
+            Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
+        if let Some(settings) = self.recipe.content.clone() {
+            backend = Content::around(name, settings, Some(backend));
+        }
         Server::new(self.name.clone(), backend, self.settings.clone())
     }
 
@@ -110,14 +119,27 @@ impl Wanted {
 impl Recipe {
     fn of(name: &str, server: &config::Server) -> Result<Self, String> {
         let wrong = |error| format!("[servers.{name}]: {error}");
-        if let Some(section) = &server.embedded {
-            let settings = embedded::settings(section);
-            let settings = settings.map_err(|error| format!("[servers.{name}.embedded]: {error}"));
-            let place = Place::Embedded(settings?);
-            return Ok(Self { place });
+        let content = server
+            .content
+            .as_ref()
+            .map(|content| content.settings(name));
+        let content = content.transpose();
+        let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
+        if let (Some(settings), true) = (&content, server.has_no_place()) {
+            let place = Place::Files(settings.clone());
+            return Ok(Self {
+                place,
+                content: None,
+            });
         }
-        let place = Place::Mcp(target(server).map_err(wrong)?, treatment(server));
-        Ok(Self { place })
+        let place = match &server.embedded {
+            Some(section) => Place::Embedded(
+                embedded::settings(section)
+                    .map_err(|error| format!("[servers.{name}.embedded]: {error}"))?,
+            ),
+            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
+        };
+        Ok(Self { place, content })
     }
 
     fn is_at(&self, target: &Target) -> bool {
