@@ -7,6 +7,7 @@ mod envelope;
 mod framing;
 mod headers;
 mod json;
+mod mesh;
 mod meta;
 mod names;
 mod params;
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 17] = [
     Target {
         name: "json",
         check: json::check,
@@ -82,6 +83,18 @@ pub const TARGETS: [Target; 14] = [
     Target {
         name: "template",
         check: template::check,
+    },
+    Target {
+        name: "wire",
+        check: mesh::wire,
+    },
+    Target {
+        name: "frames",
+        check: mesh::frames,
+    },
+    Target {
+        name: "tokens",
+        check: mesh::tokens,
     },
 ];
 

@@ -12,3 +12,4 @@ pub mod process;
 pub mod runner;
 pub mod script;
 pub mod tools;
+mod watch;

@@ -37,6 +37,10 @@ pub fn token(name: &str) -> String {
             let _ = write!(token, "={byte:02X}");
         }
     }
+    if token.starts_with(HASHED) {
+        // Not a hash, though it would look like one: its `h` is written out.
+        token.replace_range(..1, "=68");
+    }
     if token.len() <= LONGEST_TOKEN && !token.is_empty() {
         return token;
     }
@@ -298,6 +302,7 @@ mod tests {
     fn a_token_leads_back_to_its_name() {
         for (name_, written) in [
             ("math.add", "math=2Eadd"),
+            ("h.add", "=68=2Eadd"),
             ("a-b_C9", "a-b_C9"),
             ("urn:x:y", "urn=3Ax=3Ay"),
             ("a*b>c d", "a=2Ab=3Ec=20d"),

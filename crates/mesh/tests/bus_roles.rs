@@ -103,7 +103,13 @@ async fn open(bus: &Arc<NatsBus>) -> Mesh {
         subjects(),
         caller::Settings::default(),
     );
-    mesh.await.expect("a mesh")
+    let mesh = mesh.await.expect("a mesh");
+    // Only then the buckets are there, which a worker may not make.
+    let mut found = mesh.found();
+    let settled = found.wait_for(|found| found.is_settled);
+    let settled = timeout(SETTLED, settled).await;
+    drop(settled.expect("it settles").expect("the catalog is kept"));
+    mesh
 }
 
 async fn found(mesh: &Mesh) -> Arc<Remote> {

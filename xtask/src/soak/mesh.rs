@@ -18,8 +18,9 @@ const PART: &str = "mesh";
 /// How much of the memory after the second tenth the last tenth may have more.
 const GROWTH: f64 = 0.05;
 
-/// What a slice may have more, in MiB: it ends while an allocator still gets its first pages.
-const SLACK: f64 = 8.0;
+/// What a slice may have more, in MiB: it ends while an allocator still gets its first pages, more of them on a machine that
+/// is busy with other things. Two KiB left behind by each call would still show.
+const SLACK: f64 = 32.0;
 
 pub(super) async fn run(ground: &Ground<'_>, short: bool, report: &mut Report) -> Result<()> {
     let calls: usize = if short { 20_000 } else { 1_000_000 };

@@ -47,6 +47,24 @@ mod write;
 /// How long is waited for a connection, or for the server's answer, before it is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a server's words are read as when they come in such pieces: its messages, and what could not be read. It is how
+/// the reader is tried with hostile words; nothing of ours calls it.
+pub fn overheard<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<String>) {
+    let (mut read, mut heard) = (bytes::BytesMut::new(), Vec::new());
+    for piece in pieces {
+        read.extend_from_slice(piece);
+        loop {
+            match wire::next(&mut read) {
+                Ok(Some(wire::Said::Message(_, message))) => heard.push(message),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(fault) => return (heard, Some(fault)),
+            }
+        }
+    }
+    (heard, None)
+}
+
 /// A NATS server, to which a connection is kept.
 pub struct NatsBus {
     shared: Arc<Shared>,
