@@ -91,7 +91,7 @@ class Slot:
     def begin(self, cwd: Path, given: bytes = b"", limits: Message | None = None, **what: Any) -> Call:
         """Begins a call."""
         request = {"arguments": [], "cwd": str(cwd), "env": {"PATH": os.environ["PATH"]}, "unbuffered": False} | what
-        request["limits"] = {"rlimits": {}} | (limits or {})
+        request["limits"] = limits or {}
         return Call(self.wire, request, given)
 
     def call(self, cwd: Path, given: bytes = b"", limits: Message | None = None, **what: Any) -> Ended:

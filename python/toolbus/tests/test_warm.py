@@ -196,28 +196,40 @@ def test_a_call_is_ended_with_all_it_started(tmp_path: Path, slot: Slot) -> None
     assert slot.call(tmp_path, code="print(1)").out == b"1\n"
 
 
+FORKS = "import os, time\nfor _ in range(200):\n  if os.fork() == 0: time.sleep(600)\ntime.sleep(600)"
+SPREADS = "import os, time\nfor _ in range(3): os.fork()\na = bytearray(b'x') * (30 << 20)\ntime.sleep(600)"
+
+# Each on its own stays below the limit; together they do not.
 HOGS = {
-    "processes": ("import os, time\nfor _ in range(200):\n  if os.fork() == 0: time.sleep(600)\ntime.sleep(600)", 20),
-    "memory": ("import time\na = bytearray(200 << 20)\ntime.sleep(600)", 100 << 20),
-    "cpu": ("import os\nos.fork()\nwhile True: pass", 1),
+    "processes": (FORKS, {"processes": 20}),
+    "memory": (SPREADS, {"memory": 150 << 20}),
+    "cpu": ("import os\nfor _ in range(3): os.fork()\nwhile True: pass", {"cpu": 1}),
 }
 
 
 @pytest.mark.parametrize("name", HOGS)
 def test_limits_of_all_processes_of_a_call(tmp_path: Path, slot: Slot, name: str) -> None:
-    source, limit = HOGS[name]
-    ended = slot.call(tmp_path, code=source, limits={name: limit})
-    assert ended.verdict == f"exceeded {name}"
-    assert slot.call(tmp_path, code="print(1)", limits={name: limit}).out == b"1\n"
+    source, limits = HOGS[name]
+    assert slot.call(tmp_path, code=source, limits=limits).verdict == f"exceeded {name}"
+    assert slot.call(tmp_path, code="print(1)", limits=limits).out == b"1\n"
 
 
-def test_limits_of_a_process(tmp_path: Path, slot: Slot) -> None:
-    much = "a = bytearray(4 << 30)"
-    ended = slot.call(tmp_path, code=much, limits={"rlimits": {"RLIMIT_DATA": 1 << 30}})
-    assert ended.verdict == "exit 1" and b"MemoryError" in ended.err
+# What a single process meets, and how that ends.
+KERNEL = {
+    "memory": ("a = bytearray(300 << 20)", 200 << 20, "exit 1", b"MemoryError"),
+    "address_space": ("a = bytearray(3 << 30)", 2 << 30, "exit 1", b"MemoryError"),
+    "cpu": ("while True: pass", 1, f"signal {signal.SIGXCPU}", b""),
+    "file_size": ("f = open('file', 'wb', 0)\nwhile True: f.write(b'a' * 600)", 1000, "exit 1", b"File too large"),
+    "open_files": ("a = [open('/dev/null') for _ in range(50)]", 30, "exit 1", b"Too many open files"),
+}
+
+
+@pytest.mark.parametrize("name", KERNEL)
+def test_limits_of_a_process(tmp_path: Path, slot: Slot, name: str) -> None:
+    source, limit, verdict, said = KERNEL[name]
     for _ in range(2):
-        ended = slot.call(tmp_path, code="while True: pass", limits={"rlimits": {"RLIMIT_CPU": 1}})
-        assert ended.verdict in (f"signal {signal.SIGXCPU}", "signal 9")
+        ended = slot.call(tmp_path, code=source, limits={name: limit})
+        assert ended.verdict == verdict and said in ended.err
     assert slot.call(tmp_path, code="print(1)").out == b"1\n"
 
 

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import resource
 import select
 import signal
 import socket
@@ -10,7 +9,7 @@ import sys
 import time
 from typing import NoReturn
 
-from toolbus._warm import _modules, _run, _system
+from toolbus._warm import _limits, _modules, _run, _system
 from toolbus._warm._settings import Settings
 from toolbus._warm._wire import Message, Wire, WireError
 
@@ -138,7 +137,7 @@ class _Calls:
         try:
             _run.take_streams(fds, request["unbuffered"])
             _run.settle(request)
-            _limit(request["limits"]["rlimits"])
+            _limits.hold_for_now(request["limits"])
             self._wire.send({"began": os.getpid()})
         except Exception as error:
             self._wire.send({"failed": f"{type(error).__name__}: {error}"})
@@ -170,11 +169,3 @@ class _Calls:
 
 def _exit_handlers() -> int:
     return atexit._ncallbacks()
-
-
-def _limit(limits: dict[str, int]) -> None:
-    """Sets limits so that the next call may have others: what was used by then of the time does not count."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    passed = int(used.ru_utime + used.ru_stime)
-    counted = {name: value + passed if name == "RLIMIT_CPU" else value for name, value in limits.items()}
-    _run.limit(counted, for_good=False)

@@ -1,18 +1,16 @@
-"""Makes a forked process one that Python might have started: its streams, its folder, its limits, its `__main__`."""
+"""Makes a forked process one that Python might have started: its streams, its folder, its environment, its `__main__`."""
 
 import atexit
 import builtins
 import importlib.machinery
 import io
 import os
-import resource
 import runpy
 import signal
 import sys
 import threading
 import time
 import types
-from collections.abc import Mapping
 from typing import Any, TextIO
 
 from toolbus._warm import _modules
@@ -71,16 +69,6 @@ def _writer(fd: int, old: TextIO, unbuffered: bool, by_lines: bool) -> io.TextIO
     binary = raw if unbuffered else io.BufferedWriter(raw)
     lines = by_lines and not unbuffered
     return io.TextIOWrapper(binary, old.encoding, old.errors, line_buffering=lines, write_through=unbuffered)
-
-
-def limit(limits: Mapping[str, int], *, for_good: bool) -> None:
-    """Sets limits of the process, by the names that they have in `resource`, such as `RLIMIT_AS`."""
-    for name, value in limits.items():
-        kind = getattr(resource, name)
-        _, most = resource.getrlimit(kind)
-        if most != resource.RLIM_INFINITY:
-            value = min(value, most)
-        resource.setrlimit(kind, (value, value if for_good else most))
 
 
 def settle(request: Message) -> None:

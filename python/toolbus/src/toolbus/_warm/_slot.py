@@ -11,10 +11,9 @@ import time
 import traceback
 from typing import NoReturn
 
-from toolbus._warm import _run, _system
+from toolbus._warm import _limits, _run, _system
 from toolbus._warm._reused import Reused
 from toolbus._warm._settings import Settings
-from toolbus._warm._usage import Usage
 from toolbus._warm._wire import Message, Wire, WireError, close
 
 # How long what is asked to end may take to end by itself.
@@ -67,7 +66,7 @@ class Slot:
 class _Call:
     def __init__(self, wire: Wire, reused: Reused | None, request: Message) -> None:
         self._wire, self._reused, self._request = wire, reused, request
-        self._usage = Usage(request["limits"])
+        self._usage = _limits.Usage(request["limits"])
         self._exceeded: str | None = None
         self._gone = False
 
@@ -155,7 +154,7 @@ def _be(slot: int, wire: Wire, request: Message, fds: list[int]) -> NoReturn:
         try:
             _run.take_streams(fds, request["unbuffered"])
             _run.settle(request)
-            _run.limit(request["limits"]["rlimits"], for_good=True)
+            _limits.hold(request["limits"])
             wire.send({"began": os.getpid()})
         except Exception as error:
             wire.send({"failed": f"{type(error).__name__}: {error}"})
