@@ -9,6 +9,7 @@
 mod run;
 mod settings;
 mod spec;
+mod warm;
 
 pub use settings::{
     Base, Declared, Definition, MOST_AT_ONCE, Python, Schema, Settings, Source, WAITING, at_once,

@@ -163,6 +163,7 @@ class _Calls:
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
         os.umask(self._umask)
+        os.chdir("/")
         if len(sys.modules) != self._modules:
             self._files, self._modules = _modules.Files(begun, self._at_fork), len(sys.modules)
 

@@ -6,6 +6,7 @@ Whatever a call starts descends from it, also what left its parent, its group an
 
 import os
 import select
+import shutil
 import signal
 import time
 import traceback
@@ -72,10 +73,11 @@ class _Call:
 
     def run(self, fds: list[int]) -> None:
         """Runs it to its end, and tells how it ended once nothing of it is left."""
-        if self._reused is not None:
-            verdict = self._in_reused(self._reused, fds)
-        else:
-            verdict = self._in_new(fds)
+        try:
+            verdict = self._in_new(fds) if self._reused is None else self._in_reused(self._reused, fds)
+        finally:
+            if folder := self._request.get("folder"):
+                shutil.rmtree(folder, ignore_errors=True)
         if self._gone:
             raise WireError("the gateway is gone")
         self._wire.send({"ended": f"exceeded {self._exceeded}" if self._exceeded else verdict})
