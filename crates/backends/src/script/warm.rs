@@ -14,17 +14,21 @@ mod setup;
 mod wire;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::spec::RunSpec;
+use toolbus_model::{BoxFuture, Call, Error};
+
+use super::cold::execute;
+use super::process::Streams;
+use super::run::{Order, Ran, Runs};
+use super::spec::{RunSpec, Tool};
 use crate::process::Command;
 use keep::Kept;
 use line::Invocation;
 use running::{NotBegun, Request};
-pub(super) use running::{Pipes, Running};
+pub(super) use running::Running;
 pub use setup::{Mode, Recycle, Settings};
 use setup::Setup;
 
@@ -39,20 +43,36 @@ pub(super) struct Warm {
     _held: DropGuard,
 }
 
+impl Runs for Warm {
+    fn run<'a>(&'a self, order: Order, call: &'a Call) -> BoxFuture<'a, Result<Ran, Error>> {
+        Box::pin(async move {
+            let line = Some(call.line());
+            execute(Some(self), &order.tool.run, &order.arguments, line, call.cancelled()).await
+        })
+    }
+
+    fn renew(&self, _tools: &[Arc<Tool>]) {
+        // Each run reads its script anew, and whoever imports a module also follows its file.
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.ended.cancel();
+            self.kept.current.store(None);
+            self.kept.tasks.close();
+            self.kept.tasks.wait().await;
+        })
+    }
+}
+
 impl Warm {
     /// Begins to keep them. Must be called within a runtime.
     pub(super) fn begin(
         name: &str,
         settings: Settings,
-        env: Vec<(String, String)>,
-        cwd: Option<PathBuf>,
+        place: &super::Settings,
     ) -> Self {
-        let setup = Setup {
-            name: name.into(),
-            settings,
-            env,
-            cwd,
-        };
+        let setup = Setup::new(name, settings, place);
         let kept = Arc::new(Kept::new(setup));
         let ended = CancellationToken::new();
         let keep = Arc::clone(&kept).keep();
@@ -64,25 +84,12 @@ impl Warm {
         }
     }
 
-    /// What was made ready is old.
-    pub(super) fn renew(&self) {
-        self.kept.renew.notify_one();
-    }
-
-    /// Ends all that is kept, once no call needs it.
-    pub(super) async fn stop(&self) {
-        self.ended.cancel();
-        self.kept.current.store(None);
-        self.kept.tasks.close();
-        self.kept.tasks.wait().await;
-    }
-
     /// Begins a call. None where it needs a process of its own.
     pub(super) async fn start(
         &self,
         command: &Command,
         spec: &RunSpec,
-    ) -> io::Result<Option<(Running, Pipes)>> {
+    ) -> io::Result<Option<(Running, Streams)>> {
         let python = &self.kept.setup.settings.python;
         let Some(invocation) = Invocation::parse(python, &command.line) else {
             return Ok(None);

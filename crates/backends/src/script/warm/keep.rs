@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -24,8 +23,6 @@ pub(super) struct Kept {
     pub(super) setup: Setup,
     /// The server that runs, if any does.
     pub(super) current: ArcSwapOption<Server>,
-    /// What was made ready is old.
-    pub(super) renew: Notify,
     /// What is under way beside calls.
     pub(super) tasks: TaskTracker,
 }
@@ -43,7 +40,6 @@ impl Kept {
         Self {
             setup,
             current: ArcSwapOption::empty(),
-            renew: Notify::new(),
             tasks: TaskTracker::new(),
         }
     }
@@ -82,29 +78,27 @@ impl Kept {
         };
         // The one before it stays for as long as it runs calls.
         self.current.store(Some(server));
-        match self.wanted(&mut news).await {
+        match wanted(&mut news).await {
             Wanted::InItsPlace => {
                 self.current.store(None);
                 tracing::warn!(server = name, "the interpreters that were ready are gone");
                 false
             }
-            Wanted::Newer(what) => {
-                tracing::info!(server = name, what, "interpreters are made ready anew");
+            Wanted::Newer(file) => {
+                tracing::info!(server = name, file, "interpreters are made ready anew");
                 true
             }
         }
     }
+}
 
-    async fn wanted(&self, news: &mut Wire) -> Wanted {
-        loop {
-            tokio::select! {
-                said = news.receive() => match said {
-                    Ok(Some(News::Changed(file))) => return Wanted::Newer(file),
-                    Ok(Some(News::Ready(_) | News::Error(_))) => {}
-                    Ok(None) | Err(_) => return Wanted::InItsPlace,
-                },
-                () = self.renew.notified() => return Wanted::Newer("the tools".to_owned()),
-            }
+/// Waits until another server is wanted.
+async fn wanted(news: &mut Wire) -> Wanted {
+    loop {
+        match news.receive().await {
+            Ok(Some(News::Changed(file))) => return Wanted::Newer(file),
+            Ok(Some(News::Ready(_) | News::Error(_))) => {}
+            Ok(None) | Err(_) => return Wanted::InItsPlace,
         }
     }
 }

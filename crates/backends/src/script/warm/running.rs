@@ -17,6 +17,7 @@ use super::line::Invocation;
 use super::server::Server;
 use super::wire::Wire;
 use crate::process::{Ended, Limits};
+use crate::script::process::Streams;
 
 /// How long a slot may take to begin a call: it forks for it, also on a machine that does much else.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -50,19 +51,10 @@ enum Said {
 
 /// A call that runs. Dropping it ends it and everything it started.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(in crate::script) struct Running {
     /// None once its slot is gone.
     slot: Option<Wire>,
     server: Arc<Server>,
-}
-
-/// The pipes to a call.
-#[derive(Debug)]
-pub(crate) struct Pipes {
-    pub(crate) stdin: Sender,
-    pub(crate) stdout: Receiver,
-    pub(crate) stderr: Receiver,
-    pub(crate) side: Receiver,
 }
 
 /// Why a call did not begin.
@@ -106,16 +98,16 @@ impl Running {
     pub(super) async fn begin(
         server: Arc<Server>,
         request: &Request<'_>,
-    ) -> Result<(Self, Pipes), NotBegun> {
+    ) -> Result<(Self, Streams), NotBegun> {
         let mut slot = server.slot().await?;
         let (its_stdin, stdin) = io::pipe()?;
         let (stdout, its_stdout) = io::pipe()?;
         let (stderr, its_stderr) = io::pipe()?;
         let (side, its_side) = io::pipe()?;
-        let pipes = Pipes {
+        let streams = Streams {
             stdin: Sender::from_owned_fd(OwnedFd::from(stdin))?,
-            stdout: Receiver::from_owned_fd(OwnedFd::from(stdout))?,
-            stderr: Receiver::from_owned_fd(OwnedFd::from(stderr))?,
+            stdout: Box::new(Receiver::from_owned_fd(OwnedFd::from(stdout))?),
+            stderr: Box::new(Receiver::from_owned_fd(OwnedFd::from(stderr))?),
             side: Receiver::from_owned_fd(OwnedFd::from(side))?,
         };
         let theirs = [its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd(), its_side.as_fd()];
@@ -125,7 +117,7 @@ impl Running {
         match said {
             Some(Said::Began(_)) => {
                 let slot = Some(slot);
-                Ok((Self { slot, server }, pipes))
+                Ok((Self { slot, server }, streams))
             }
             // Of what could be wrong by now the working folder is the likeliest.
             Some(Said::Failed(why)) => Err(NotBegun::Failed(io::Error::new(io::ErrorKind::NotFound, why))),
@@ -135,7 +127,7 @@ impl Running {
     }
 
     /// Waits until the call and everything it started is gone.
-    pub(crate) async fn ended(&mut self) -> Ended {
+    pub(in crate::script) async fn ended(&mut self) -> Ended {
         let Some(slot) = &mut self.slot else {
             return Ended::Lost;
         };
@@ -157,7 +149,7 @@ impl Running {
     }
 
     /// Has the call and everything it started ended, and waits for it.
-    pub(crate) async fn end(mut self) -> Ended {
+    pub(in crate::script) async fn end(mut self) -> Ended {
         if let Some(slot) = &self.slot {
             // A slot that is gone has ended it.
             let _ = slot.send(&json!({"end": true}), &[]).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::process::Command;
+use crate::script::{self, Source};
 
 /// Interpreters that are kept ready, as they are configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,12 +59,30 @@ pub(super) struct Setup {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
     /// What every tool has in its environment.
-    pub(super) env: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     /// The working folder of tools that have no other.
-    pub(super) cwd: Option<PathBuf>,
+    cwd: Option<PathBuf>,
+    /// The file or module whose tools are served, where it serves them itself: loaded once for all calls.
+    served: Option<String>,
 }
 
 impl Setup {
+    pub(super) fn new(name: &str, settings: Settings, place: &script::Settings) -> Self {
+        let served = match &place.source {
+            Some(Source::Python(python)) if python.interpreter == settings.python => {
+                Some(python.served.clone())
+            }
+            _ => None,
+        };
+        Self {
+            name: name.into(),
+            settings,
+            env: place.base.env.clone(),
+            cwd: place.base.cwd.clone(),
+            served,
+        }
+    }
+
     /// The command of a server that may use this folder. `-P` keeps the files of the working folder from taking the place of
     /// Python's own modules before the server has set them aside.
     pub(super) fn command(&self, folder: &Path) -> Command {
@@ -72,10 +91,13 @@ impl Setup {
         line.extend(["-P", "-m", "toolbus.warm"].map(str::to_owned));
         if let Mode::Reuse(Recycle { calls, age, memory }) = self.settings.mode {
             let age = age.as_secs_f64();
-            line.push(format!("--reuse"));
+            line.push("--reuse".to_owned());
             line.push(format!("--calls={calls}"));
             line.push(format!("--age={age}"));
             line.push(format!("--resident={memory}"));
+        }
+        if let Some(served) = &self.served {
+            line.push(format!("--serve={served}"));
         }
         line.push("--".to_owned());
         line.extend(self.settings.modules.iter().cloned());
