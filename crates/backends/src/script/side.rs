@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use toolbus_model::{Event, EventKind, Line, Object};
+use toolbus_model::Line;
 use toolbus_protocol::lines::Lines;
+
+use crate::pulse::Pulse;
 
 /// The longest line: a log line with all of a stack trace.
 const LONGEST: usize = 256 * 1024;
@@ -38,15 +40,11 @@ async fn drain(mut from: impl AsyncRead + Unpin) {
 }
 
 fn tell(line: Bytes, to: &Line) {
-    let Ok(said) = Object::parse(line) else {
-        return;
-    };
-    let log = said.object("log").and_then(Result::ok);
-    let (kind, params) = match log {
-        Some(log) => (EventKind::Log, log),
-        None if said.get("progress").is_some() => (EventKind::Progress, said),
-        None if said.get("heartbeat").is_some() => (EventKind::Progress, Object::empty()),
-        None => return,
-    };
-    to.tell(Event { kind, params });
+    match Pulse::read(line) {
+        Ok(Pulse::Sign(event)) => to.tell(event),
+        Ok(Pulse::Result(_) | Pulse::Failed(_)) => {
+            tracing::debug!("a result on descriptor 3 is passed over: it belongs on stdout");
+        }
+        Err(why) => tracing::debug!("descriptor 3: {why}"),
+    }
 }
