@@ -90,7 +90,8 @@ class Slot:
 
     def begin(self, cwd: Path, given: bytes = b"", limits: Message | None = None, **what: Any) -> Call:
         """Begins a call."""
-        request = {"arguments": [], "cwd": str(cwd), "env": {"PATH": os.environ["PATH"]}, "unbuffered": False} | what
+        options = {"arguments": [], "unbuffered": False, "safe_path": False}
+        request = {**options, "cwd": str(cwd), "env": {"PATH": os.environ["PATH"]}} | what
         request["limits"] = limits or {}
         return Call(self.wire, request, given)
 

@@ -12,6 +12,8 @@ pub(super) struct Invocation {
     arguments: Vec<String>,
     /// `-u`
     unbuffered: bool,
+    /// `-P`
+    safe_path: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,9 +35,13 @@ impl Invocation {
         if Path::new(program) != python {
             return None;
         }
-        let mut unbuffered = false;
-        while let Some(("-u", rest)) = words.split_first().map(|(word, rest)| (&**word, rest)) {
-            unbuffered = true;
+        let (mut unbuffered, mut safe_path) = (false, false);
+        while let [option, rest @ ..] = words {
+            match &**option {
+                "-u" => unbuffered = true,
+                "-P" => safe_path = true,
+                _ => break,
+            }
             words = rest;
         }
         let (first, rest) = words.split_first()?;
@@ -49,6 +55,7 @@ impl Invocation {
             what,
             arguments: arguments.to_vec(),
             unbuffered,
+            safe_path,
         })
     }
 }
@@ -65,11 +72,11 @@ mod tests {
 
     #[test]
     fn what_an_interpreter_that_runs_can_do() {
-        let expected = r#"{"module":"a.b","arguments":["c","-u"],"unbuffered":false}"#;
+        let expected = r#"{"module":"a.b","arguments":["c","-u"],"unbuffered":false,"safe_path":false}"#;
         assert_eq!(parse("/v/bin/python -m a.b c -u").as_deref(), Some(expected));
-        let expected = r#"{"path":"x.py","arguments":[],"unbuffered":true}"#;
-        assert_eq!(parse("/v/bin/python -u x.py").as_deref(), Some(expected));
-        let expected = r#"{"code":"1","arguments":["-m"],"unbuffered":false}"#;
+        let expected = r#"{"path":"x.py","arguments":[],"unbuffered":true,"safe_path":true}"#;
+        assert_eq!(parse("/v/bin/python -u -P x.py").as_deref(), Some(expected));
+        let expected = r#"{"code":"1","arguments":["-m"],"unbuffered":false,"safe_path":false}"#;
         assert_eq!(parse("/v/bin/python -c 1 -m").as_deref(), Some(expected));
     }
 

@@ -5,7 +5,7 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from toolbus._warm import _system
 
@@ -22,26 +22,39 @@ class ModuleError(Exception):
 def load(names: Iterable[str]) -> None:
     """Imports modules. Afterwards this process still has one thread and no child, so that it can be forked."""
     for name in names:
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            raise ModuleError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-        _check(name)
+        _load(f"module {name!r}", lambda: importlib.import_module(name))
 
 
-def _check(name: str) -> None:
+def serve(target: str) -> None:
+    """Loads what serves tools, for each `python -m toolbus.script` that is to come."""
+    # Imported by nobody who has no use for it.
+    from toolbus import _load as loader
+
+    importlib.import_module("toolbus.script")
+    _load(target, lambda: loader.keep(target))
+
+
+def _load(what: str, load: Callable[[], object]) -> None:
+    try:
+        load()
+    except BaseException as error:
+        raise ModuleError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
+    _check(what)
+
+
+def _check(what: str) -> None:
     threads = len(os.listdir("/proc/self/task")) - 1
     if threads:
         known = ", ".join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
         raise ModuleError(
-            f"module {name!r} started {threads} thread(s) when it was imported ({known or 'not of Python'}), and a process with "
+            f"{what} started {threads} thread(s) when it was imported ({known or 'not of Python'}), and a process with "
             "threads cannot be forked safely: take it out of `modules`, so that each call imports it itself, or keep it from "
             "starting threads, as OPENBLAS_NUM_THREADS=1 does for numerical packages"
         )
     children = _system.children(os.getpid())
     if children:
         raise ModuleError(
-            f"module {name!r} started {len(children)} process(es) when it was imported, which calls would share: take it out "
+            f"{what} started {len(children)} process(es) when it was imported, which calls would share: take it out "
             "of `modules`, so that each call imports it itself"
         )
 

@@ -109,7 +109,7 @@ def _start(request: Message) -> None:
     arguments = request["arguments"]
     if (module := request.get("module")) is not None:
         sys.argv = ["-m", *arguments]
-        sys.path.insert(0, os.getcwd())
+        _look_first_in(request, os.getcwd())
         # A module that is kept ready runs anew as `__main__`, and whoever imports it by its name gets another one.
         for name in (module, f"{module}.__main__"):
             if not hasattr(sys.modules.get(name), "__path__"):
@@ -118,23 +118,29 @@ def _start(request: Message) -> None:
         runpy._run_module_as_main(module)  # type: ignore[attr-defined]
     elif (code := request.get("code")) is not None:
         sys.argv = ["-c", *arguments]
-        sys.path.insert(0, "")
+        _look_first_in(request, "")
         exec(compile(code, "<string>", "exec", dont_inherit=True), _main())
     else:
-        _script(request["path"], arguments)
+        _script(request, arguments)
+
+
+def _look_first_in(request: Message, folder: str) -> None:
+    if not request["safe_path"]:
+        sys.path.insert(0, folder)
 
 
 def _main() -> dict[str, Any]:
     return sys.modules["__main__"].__dict__
 
 
-def _script(given: str, arguments: list[str]) -> None:
+def _script(request: Message, arguments: list[str]) -> None:
+    given = request["path"]
     sys.argv = [given, *arguments]
     path = os.path.join(os.getcwd(), given)
     if os.path.isdir(path):
         runpy.run_path(given, run_name="__main__")
         return
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    _look_first_in(request, os.path.dirname(os.path.realpath(path)))
     known = _codes.get(path)
     if known is not None and known[0] == _modules.stamp(path):
         code = known[1]

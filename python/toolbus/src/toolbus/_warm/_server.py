@@ -39,6 +39,8 @@ def serve(wire: Wire, settings: Settings) -> int:
     begun = time.time_ns()
     try:
         _modules.load(settings.modules)
+        if settings.serve is not None:
+            _modules.serve(settings.serve)
     except _modules.ModuleError as error:
         wire.send({"error": str(error)})
         return 1

@@ -9,6 +9,7 @@ class Settings:
     """What the command line says."""
 
     modules: list[str]
+    serve: str | None
     reuse: bool
     calls: int
     age: float
@@ -22,9 +23,10 @@ def parse(arguments: list[str]) -> Settings:
         description="Serves a gateway that runs scripts: standard input is a Unix socket of its own.",
     )
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="a module to import once for all calls")
+    parser.add_argument("--serve", help="a file or module whose tools are served, to load once as well")
     parser.add_argument("--reuse", action="store_true", help="run call after call in a process, not one call in each")
     parser.add_argument("--calls", type=int, default=1000, help="calls after which such a process is replaced")
     parser.add_argument("--age", type=float, default=3600.0, help="seconds after which it is replaced")
     parser.add_argument("--resident", type=int, default=512 * 1024 * 1024, help="bytes in memory from which it is replaced")
     read = parser.parse_args(arguments)
-    return Settings(read.modules, read.reuse, read.calls, read.age, read.resident)
+    return Settings(read.modules, read.serve, read.reuse, read.calls, read.age, read.resident)
