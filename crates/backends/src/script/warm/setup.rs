@@ -30,15 +30,15 @@ pub enum Mode {
     Reuse(Recycle),
 }
 
-/// When a process that runs call after call is replaced.
+/// When a process that runs call after call is replaced. `None` is never.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recycle {
     /// After so many calls.
     pub calls: u64,
     /// At this age.
-    pub age: Duration,
+    pub age: Option<Duration>,
     /// From so many bytes in memory.
-    pub memory: u64,
+    pub memory: Option<u64>,
 }
 
 impl Default for Recycle {
@@ -46,8 +46,8 @@ impl Default for Recycle {
     fn default() -> Self {
         Self {
             calls: 1000,
-            age: Duration::from_secs(60 * 60),
-            memory: 512 * 1024 * 1024,
+            age: Some(Duration::from_secs(60 * 60)),
+            memory: Some(512 * 1024 * 1024),
         }
     }
 }
@@ -90,11 +90,10 @@ impl Setup {
         let mut line = vec![python];
         line.extend(["-P", "-m", "toolbus.warm"].map(str::to_owned));
         if let Mode::Reuse(Recycle { calls, age, memory }) = self.settings.mode {
-            let age = age.as_secs_f64();
             line.push("--reuse".to_owned());
             line.push(format!("--calls={calls}"));
-            line.push(format!("--age={age}"));
-            line.push(format!("--resident={memory}"));
+            line.extend(age.map(|age| format!("--age={}", age.as_secs_f64())));
+            line.extend(memory.map(|bytes| format!("--resident={bytes}")));
         }
         if let Some(served) = &self.served {
             line.push(format!("--serve={served}"));

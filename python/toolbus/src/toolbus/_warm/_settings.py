@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,9 +12,9 @@ class Settings:
     modules: list[str]
     serve: str | None
     reuse: bool
-    calls: int
+    calls: float
     age: float
-    resident: int
+    resident: float
 
 
 def parse(arguments: list[str]) -> Settings:
@@ -25,8 +26,8 @@ def parse(arguments: list[str]) -> Settings:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="a module to import once for all calls")
     parser.add_argument("--serve", help="a file or module whose tools are served, to load once as well")
     parser.add_argument("--reuse", action="store_true", help="run call after call in a process, not one call in each")
-    parser.add_argument("--calls", type=int, default=1000, help="calls after which such a process is replaced")
-    parser.add_argument("--age", type=float, default=3600.0, help="seconds after which it is replaced")
-    parser.add_argument("--resident", type=int, default=512 * 1024 * 1024, help="bytes in memory from which it is replaced")
+    parser.add_argument("--calls", type=float, default=math.inf, help="calls after which such a process is replaced")
+    parser.add_argument("--age", type=float, default=math.inf, help="seconds after which it is replaced")
+    parser.add_argument("--resident", type=float, default=math.inf, help="bytes in memory from which it is replaced")
     read = parser.parse_args(arguments)
     return Settings(read.modules, read.serve, read.reuse, read.calls, read.age, read.resident)
