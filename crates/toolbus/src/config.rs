@@ -5,8 +5,10 @@ mod clients;
 mod content;
 mod load;
 mod mesh;
+mod script;
 mod sections;
 mod values;
+mod warm;
 
 pub(crate) use capabilities::{Capabilities, Clearance, Federation, Peer};
 pub(crate) use load::{Problem, Source, check, find, load, parse};

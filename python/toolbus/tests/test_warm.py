@@ -309,6 +309,13 @@ def test_reused_puts_back_what_calls_change(tmp_path: Path, warm: Start) -> None
     assert looked.out == changed.out + expected
 
 
+def test_reused_lets_go_of_copies_of_the_streams(tmp_path: Path, warm: Start) -> None:
+    slot = warm("--reuse").slot()
+    source = "import os; [os.dup(fd) for fd in range(4)]; print(os.getpid(), len(os.listdir('/proc/self/fd')))"
+    first = slot.call(tmp_path, code=source)
+    assert first.verdict == "exit 0" and slot.call(tmp_path, code=source).out == first.out
+
+
 def test_a_call_that_kills_its_slot_takes_nobody_along(tmp_path: Path, warm: Start) -> None:
     server = warm()
     slot, other = server.slot(), server.slot()

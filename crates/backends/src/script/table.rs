@@ -107,6 +107,28 @@ impl Table {
     }
 }
 
+/// What is wrong with the settings, as far as can be known without reading a file: tools that are declared in them cannot
+/// be run, or an index has no way to be.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    let base = "/";
+    for own in settings.tools.iter().filter(|own| own.definition.is_some()) {
+        let facts = Facts::of_name(&own.name, base);
+        run_spec(settings, Some(own), &facts)
+            .map_err(|why| format!("tools.{:?}: {why}", own.name))?;
+    }
+    let all_of_index = Facts {
+        function: Some(""),
+        file: Some(""),
+        ..Facts::of_name("skill.command", base)
+    };
+    match settings.source {
+        Some(_) if settings.base.run.is_some() || settings.tools.is_empty() => {
+            run_spec(settings, None, &all_of_index).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The files that the settings name.
 pub(super) fn named_files(settings: &Settings) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -1,6 +1,6 @@
 //! `[servers.NAME.script.warm]`: interpreters that are kept ready for a server's scripts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -72,16 +72,16 @@ impl Warm {
     }
 
     /// What is kept ready, where `python` is what else the section says of it.
-    pub(super) fn settings(&self, python: Option<&str>, at_once: usize) -> Result<Settings, String> {
-        let python = self.python.clone().or_else(|| python.map(PathBuf::from));
+    pub(super) fn settings(&self, python: Option<&Path>, at_once: usize) -> Result<Settings, String> {
+        let python = self.python.clone().or_else(|| python.map(Path::to_owned));
         let python = python.ok_or(
             "warm: name the interpreter that is kept ready as `python`, as it stands in the tools' `run`",
         )?;
         let usual = Recycle::default();
         let recycle = Recycle {
             calls: self.max_calls.unwrap_or(usual.calls),
-            age: self.max_age.map_or(Some(usual.age), Span::limit),
-            memory: self.max_memory.map_or(Some(usual.memory), Size::limit),
+            age: self.max_age.map_or(usual.age, Span::limit),
+            memory: self.max_memory.map_or(usual.memory, Size::limit),
         };
         Ok(Settings {
             python,

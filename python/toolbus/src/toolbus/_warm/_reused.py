@@ -7,11 +7,15 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 from toolbus._warm import _limits, _modules, _run, _system
 from toolbus._warm._settings import Settings
 from toolbus._warm._wire import Message, Wire, WireError
+
+# What a descriptor stands for.
+Which = tuple[int, int]
 
 # Seconds between two looks at the files that calls have imported.
 _LOOK = 1.0
@@ -134,6 +138,7 @@ class _Calls:
     def _run(self, request: Message, fds: list[int]) -> Message:
         """Runs a call; answers with its exit status, and whether this process is to run no other."""
         handlers, begun = _exit_handlers(), time.time_ns()
+        pipes = {_which(fd) for fd in fds}
         try:
             _run.take_streams(fds, request["unbuffered"])
             _run.settle(request)
@@ -149,14 +154,19 @@ class _Calls:
             # They want to run at the end, and know of this one only.
             status, spent = _run.finish(status), True
         status = _run.flush(status)
-        self._put_back(begun)
+        self._put_back(begun, pipes)
         if time.monotonic() - self._looked >= _LOOK:
             spent = self._changed() or spent
         return {"done": status, "spent": spent}
 
-    def _put_back(self, begun: int) -> None:
+    def _put_back(self, begun: int, pipes: set[Which]) -> None:
         for number in range(4):
             os.dup2(self._nothing, number)
+        # Whoever made copies of the streams has no use for them any more, and the gateway waits for their end.
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError):
+                if _which(fd) in pipes:
+                    os.close(fd)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number, handler in self._handlers.items():
@@ -166,6 +176,11 @@ class _Calls:
         os.chdir("/")
         if len(sys.modules) != self._modules:
             self._files, self._modules = _modules.Files(begun, self._at_fork), len(sys.modules)
+
+
+def _which(fd: int) -> Which:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _exit_handlers() -> int:
