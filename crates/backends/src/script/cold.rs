@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 use toolbus_model::{BoxFuture, Call, Cause, Error, Line, Object};
 use uuid::Uuid;
 
-use super::run::{End, Order, Ran, Runs};
 use super::process::{Process, Streams};
+use super::run::{End, Order, Ran, Runs};
 use super::side;
 use super::spec::{RunSpec, Tool};
 use super::warm::Warm;
@@ -36,7 +36,14 @@ impl Runs for Cold {
     fn run<'a>(&'a self, order: Order, call: &'a Call) -> BoxFuture<'a, Result<Ran, Error>> {
         Box::pin(async move {
             let line = Some(call.line());
-            execute(None, &order.tool.run, &order.arguments, line, call.cancelled()).await
+            execute(
+                None,
+                &order.tool.run,
+                &order.arguments,
+                line,
+                call.cancelled(),
+            )
+            .await
         })
     }
 

@@ -27,10 +27,10 @@ use super::spec::{RunSpec, Tool};
 use crate::process::Command;
 use keep::Kept;
 use line::Invocation;
-use running::{NotBegun, Request};
 pub(super) use running::Running;
-pub use setup::{Mode, Recycle, Settings};
+use running::{NotBegun, Request};
 use setup::Setup;
+pub use setup::{Mode, Recycle, Settings};
 
 /// How often a call is tried to begin at the server that runs. One that fails is about to be replaced.
 const ATTEMPTS: usize = 2;
@@ -47,7 +47,14 @@ impl Runs for Warm {
     fn run<'a>(&'a self, order: Order, call: &'a Call) -> BoxFuture<'a, Result<Ran, Error>> {
         Box::pin(async move {
             let line = Some(call.line());
-            execute(Some(self), &order.tool.run, &order.arguments, line, call.cancelled()).await
+            execute(
+                Some(self),
+                &order.tool.run,
+                &order.arguments,
+                line,
+                call.cancelled(),
+            )
+            .await
         })
     }
 
@@ -67,16 +74,13 @@ impl Runs for Warm {
 
 impl Warm {
     /// Begins to keep them. Must be called within a runtime.
-    pub(super) fn begin(
-        name: &str,
-        settings: Settings,
-        place: &super::Settings,
-    ) -> Self {
+    pub(super) fn begin(name: &str, settings: Settings, place: &super::Settings) -> Self {
         let setup = Setup::new(name, settings, place);
         let kept = Arc::new(Kept::new(setup));
         let ended = CancellationToken::new();
         let keep = Arc::clone(&kept).keep();
-        kept.tasks.spawn(ended.clone().run_until_cancelled_owned(keep));
+        kept.tasks
+            .spawn(ended.clone().run_until_cancelled_owned(keep));
         Self {
             kept,
             _held: ended.clone().drop_guard(),

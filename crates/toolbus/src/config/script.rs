@@ -199,7 +199,11 @@ impl Script {
     /// What is kept ready.
     fn warm(&self) -> Result<Option<warm::Settings>, String> {
         let served = self.python.as_ref();
-        let interpreter = served.map(|_| self.interpreter.as_deref().unwrap_or(Path::new(INTERPRETER)));
+        let interpreter = served.map(|_| {
+            self.interpreter
+                .as_deref()
+                .unwrap_or(Path::new(INTERPRETER))
+        });
         let program = self.run.as_deref().and_then(<[_]>::first).map(Path::new);
         let python = interpreter.or(program);
         let settings = |warm: &Warm| warm.settings(python, self.at_once());

@@ -46,7 +46,10 @@ pub(crate) enum WarmMode {
 impl Warm {
     /// What the types cannot say.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.processes.is_some_and(|count| !(1..=MOST).contains(&count)) {
+        if self
+            .processes
+            .is_some_and(|count| !(1..=MOST).contains(&count))
+        {
             return Err(format!("warm: processes: use 1 to {MOST}"));
         }
         let limits = [
@@ -72,7 +75,11 @@ impl Warm {
     }
 
     /// What is kept ready, where `python` is what else the section says of it.
-    pub(super) fn settings(&self, python: Option<&Path>, at_once: usize) -> Result<Settings, String> {
+    pub(super) fn settings(
+        &self,
+        python: Option<&Path>,
+        at_once: usize,
+    ) -> Result<Settings, String> {
         let python = self.python.clone().or_else(|| python.map(Path::to_owned));
         let python = python.ok_or(
             "warm: name the interpreter that is kept ready as `python`, as it stands in the tools' `run`",
@@ -97,6 +104,8 @@ impl Warm {
 
 fn is_identifier(part: &str) -> bool {
     let mut letters = part.chars();
-    letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+    letters
+        .next()
+        .is_some_and(|first| first.is_alphabetic() || first == '_')
         && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
 }

@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn what_an_interpreter_that_runs_can_do() {
-        let expected = r#"{"module":"a.b","arguments":["c","-u"],"unbuffered":false,"safe_path":false}"#;
-        assert_eq!(parse("/v/bin/python -m a.b c -u").as_deref(), Some(expected));
+        let expected =
+            r#"{"module":"a.b","arguments":["c","-u"],"unbuffered":false,"safe_path":false}"#;
+        assert_eq!(
+            parse("/v/bin/python -m a.b c -u").as_deref(),
+            Some(expected)
+        );
         let expected = r#"{"path":"x.py","arguments":[],"unbuffered":true,"safe_path":true}"#;
         assert_eq!(parse("/v/bin/python -u -P x.py").as_deref(), Some(expected));
         let expected = r#"{"code":"1","arguments":["-m"],"unbuffered":false,"safe_path":false}"#;

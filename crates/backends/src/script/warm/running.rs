@@ -81,13 +81,17 @@ impl<'a> Request<'a> {
         limits: &Limits,
         folder: Option<&'a Path>,
     ) -> Option<Self> {
-        let env = env.iter().map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        let env = env
+            .iter()
+            .map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
         let limits = limits.named().into_iter();
         Some(Self {
             invocation,
             env: env.collect::<Option<_>>()?,
             cwd,
-            limits: limits.filter_map(|(name, limit)| Some((name, limit?))).collect(),
+            limits: limits
+                .filter_map(|(name, limit)| Some((name, limit?)))
+                .collect(),
             folder,
         })
     }
@@ -110,17 +114,27 @@ impl Running {
             stderr: Box::new(Receiver::from_owned_fd(OwnedFd::from(stderr))?),
             side: Receiver::from_owned_fd(OwnedFd::from(side))?,
         };
-        let theirs = [its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd(), its_side.as_fd()];
+        let theirs = [
+            its_stdin.as_fd(),
+            its_stdout.as_fd(),
+            its_stderr.as_fd(),
+            its_side.as_fd(),
+        ];
         slot.send(request, &theirs).await?;
         let late = |_| io::Error::other("the slot did not begin in time");
-        let said = timeout(BEGIN_WITHIN, slot.receive()).await.map_err(late)??;
+        let said = timeout(BEGIN_WITHIN, slot.receive())
+            .await
+            .map_err(late)??;
         match said {
             Some(Said::Began(_)) => {
                 let slot = Some(slot);
                 Ok((Self { slot, server }, streams))
             }
             // Of what could be wrong by now the working folder is the likeliest.
-            Some(Said::Failed(why)) => Err(NotBegun::Failed(io::Error::new(io::ErrorKind::NotFound, why))),
+            Some(Said::Failed(why)) => Err(NotBegun::Failed(io::Error::new(
+                io::ErrorKind::NotFound,
+                why,
+            ))),
             // It ended before it could say that it began: killed from outside, perhaps for want of memory.
             Some(Said::Ended(_)) | None => Err(io::Error::other("the slot is gone").into()),
         }
@@ -154,6 +168,8 @@ impl Running {
             // A slot that is gone has ended it.
             let _ = slot.send(&json!({"end": true}), &[]).await;
         }
-        timeout(END_WITHIN, self.ended()).await.unwrap_or(Ended::Lost)
+        timeout(END_WITHIN, self.ended())
+            .await
+            .unwrap_or(Ended::Lost)
     }
 }

@@ -92,13 +92,19 @@ impl Server {
 
     /// A slot that runs no call: one that has run others, or a new one.
     pub(super) async fn slot(&self) -> io::Result<Wire> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         if let Some(idle) = idle {
             return Ok(idle);
         }
         let (ours, theirs) = UnixStream::pair()?;
         let asking = self.asking.lock().await;
-        asking.send(&json!({"slot": true}), &[theirs.as_fd()]).await?;
+        asking
+            .send(&json!({"slot": true}), &[theirs.as_fd()])
+            .await?;
         Wire::new(ours)
     }
 
@@ -134,7 +140,9 @@ async fn ready(news: &mut Wire, gone: &CancellationToken, tail: &Tail) -> Result
             let last = last.unwrap_or_else(|| "without a word on stderr".to_owned());
             Err(format!("it ended before it was ready: {last}"))
         }
-        Err(_) => Err(format!("the modules were not imported within {READY_WITHIN:?}")),
+        Err(_) => Err(format!(
+            "the modules were not imported within {READY_WITHIN:?}"
+        )),
     }
 }
 

@@ -112,7 +112,11 @@ impl Setup {
     pub(super) fn suits(&self, env: &[(OsString, OsString)]) -> bool {
         let ours = self.command(Path::new("/")).environment();
         let of_start = |env: &[(OsString, OsString)]| {
-            let mut found: Vec<_> = env.iter().filter(|(name, _)| at_start(name)).cloned().collect();
+            let mut found: Vec<_> = env
+                .iter()
+                .filter(|(name, _)| at_start(name))
+                .cloned()
+                .collect();
             // The last one counts, as it does for the kernel's callers.
             found.reverse();
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -126,5 +130,8 @@ impl Setup {
 /// A variable that Python reads only when it starts.
 fn at_start(name: &OsString) -> bool {
     let name = name.to_string_lossy();
-    name == "LANG" || ["PYTHON", "LC_", "LD_", "MALLOC_"].iter().any(|start| name.starts_with(start))
+    name == "LANG"
+        || ["PYTHON", "LC_", "LD_", "MALLOC_"]
+            .iter()
+            .any(|start| name.starts_with(start))
 }

@@ -108,12 +108,21 @@ mod tests {
     #[tokio::test]
     async fn messages_arrive_whole_also_when_they_come_in_pieces() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let (mut ours, theirs) = (Wire::new(ours).expect("a wire"), Wire::new(theirs).expect("a wire"));
+        let (mut ours, theirs) = (
+            Wire::new(ours).expect("a wire"),
+            Wire::new(theirs).expect("a wire"),
+        );
         theirs.send(&json!({"a": 1}), &[]).await.expect("sent");
-        theirs.send(&json!({"b": "x".repeat(10_000)}), &[]).await.expect("sent");
+        theirs
+            .send(&json!({"b": "x".repeat(10_000)}), &[])
+            .await
+            .expect("sent");
         let first: Value = ours.receive().await.expect("read").expect("a message");
         let second: Value = ours.receive().await.expect("read").expect("a message");
-        assert_eq!((first["a"].as_u64(), second["b"].as_str().map(str::len)), (Some(1), Some(10_000)));
+        assert_eq!(
+            (first["a"].as_u64(), second["b"].as_str().map(str::len)),
+            (Some(1), Some(10_000))
+        );
         drop(theirs);
         assert!(ours.receive::<Value>().await.expect("read").is_none());
     }
@@ -121,8 +130,14 @@ mod tests {
     #[tokio::test]
     async fn a_message_without_a_bound_is_refused() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let (mut ours, theirs) = (Wire::new(ours).expect("a wire"), Wire::new(theirs).expect("a wire"));
-        theirs.send(&json!("x".repeat(MOST)), &[]).await.expect("sent");
+        let (mut ours, theirs) = (
+            Wire::new(ours).expect("a wire"),
+            Wire::new(theirs).expect("a wire"),
+        );
+        theirs
+            .send(&json!("x".repeat(MOST)), &[])
+            .await
+            .expect("sent");
         let error = ours.receive::<Value>().await.expect_err("too long");
         assert!(error.to_string().contains("at most 65536"), "{error}");
     }
