@@ -3,8 +3,10 @@
 mod capabilities;
 mod clients;
 mod content;
+mod edits;
 mod load;
 mod mesh;
+mod script;
 mod sections;
 mod values;
 
