@@ -3,9 +3,14 @@
 mod capabilities;
 mod clients;
 mod content;
+<<<<<<< HEAD
 mod embedded;
+=======
+mod edits;
+>>>>>>> main
 mod load;
 mod mesh;
+mod script;
 mod sections;
 mod values;
 
