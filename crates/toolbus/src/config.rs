@@ -3,11 +3,8 @@
 mod capabilities;
 mod clients;
 mod content;
-<<<<<<< HEAD
-mod embedded;
-=======
 mod edits;
->>>>>>> main
+mod embedded;
 mod load;
 mod mesh;
 mod script;

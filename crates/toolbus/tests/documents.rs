@@ -330,12 +330,9 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
-<<<<<<< HEAD
         ("## `[servers.NAME.embedded]`", "Embedded"),
-=======
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
->>>>>>> main
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
         let properties = schema["$defs"][section]["properties"]
@@ -346,12 +343,8 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-<<<<<<< HEAD
-                    "Server" => &["stdio", "http", "embedded", "tools"],
-=======
-                    "Server" => &["stdio", "http", "content", "tools"],
+                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
                     "Content" => &["folders"],
->>>>>>> main
                     "Federation" => &["peers"],
                     _ => &[],
                 };

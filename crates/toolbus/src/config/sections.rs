@@ -10,12 +10,9 @@ use serde::Deserialize;
 
 use super::capabilities::Clearance;
 use super::content::Content;
-<<<<<<< HEAD
-use super::embedded::Embedded;
-=======
 use super::edits::Tool;
+use super::embedded::Embedded;
 use super::script::Script;
->>>>>>> main
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -179,11 +176,8 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
-<<<<<<< HEAD
             ("embedded", self.embedded.is_some()),
-=======
             ("script", self.script.is_some()),
->>>>>>> main
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -223,18 +217,15 @@ impl Server {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
         }
-<<<<<<< HEAD
         if let Some(embedded) = &self.embedded {
             embedded
                 .check()
                 .map_err(|why| format!(".embedded]: {why}"))?;
         }
-=======
         if let Some(script) = &self.script {
             script.check().map_err(|why| format!(".script]: {why}"))?;
         }
         self.check_edits()?;
->>>>>>> main
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }

@@ -50,13 +50,10 @@ pub(super) struct Made {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
-<<<<<<< HEAD
     /// In this process, in a Python module.
     Embedded(embedded::Settings),
-=======
     /// In a process for each call.
     Script(Box<script::Settings>),
->>>>>>> main
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -91,14 +88,11 @@ impl Wanted {
         let name = self.name.as_str();
         let place: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
-<<<<<<< HEAD
-            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
-=======
+            Place::Embedded(settings) => embedded::start(name, settings),
             Place::Script(settings) => {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
->>>>>>> main
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         self.on(&Arc::new(Ground::new(place)))
@@ -186,23 +180,6 @@ impl Recipe {
             .map(|content| content.settings(name));
         let content = content.transpose();
         let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
-<<<<<<< HEAD
-        if let (Some(settings), true) = (&content, server.has_no_place()) {
-            let place = Place::Files(settings.clone());
-            return Ok(Self {
-                place,
-                content: None,
-            });
-        }
-        let place = match &server.embedded {
-            Some(section) => Place::Embedded(
-                embedded::settings(section)
-                    .map_err(|error| format!("[servers.{name}.embedded]: {error}"))?,
-            ),
-            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
-        };
-        Ok(Self { place, content })
-=======
         let (place, content) = match content {
             Some(settings) if server.has_no_place() => (Place::Files(settings), None),
             content => (place(server).map_err(wrong)?, content),
@@ -213,7 +190,6 @@ impl Recipe {
             edits: server.edits(),
         };
         Ok(Self { place, layers })
->>>>>>> main
     }
 
     fn is_at(&self, target: &Target) -> bool {
@@ -228,6 +204,12 @@ pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
 
 /// Where a server's work is done. An error goes on behind `[servers.NAME`.
 fn place(server: &config::Server) -> Result<Place, String> {
+    if let Some(section) = &server.embedded {
+        let settings = embedded::settings(section);
+        return Ok(Place::Embedded(
+            settings.map_err(|why| format!(".embedded]: {why}"))?,
+        ));
+    }
     if let Some(script) = &server.script {
         let settings = script.settings();
         let settings = settings.map_err(|why| format!(".script]: {why}"))?;
