@@ -9,6 +9,7 @@ pub mod edited;
 mod layer;
 pub mod mcp;
 pub mod process;
+pub mod pulse;
 pub mod runner;
 pub mod script;
 pub mod tools;

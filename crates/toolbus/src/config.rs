@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod clients;
+mod content;
 mod load;
 mod mesh;
 mod sections;

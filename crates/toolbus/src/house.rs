@@ -33,7 +33,7 @@ use servers::{Recipe, Wanted};
 pub(crate) use capability::check as check_capabilities;
 use mesh::Opening;
 pub(crate) use mesh::Standing;
-pub(crate) use servers::target;
+pub(crate) use servers::check as check_server;
 
 /// Shortest `state_key` that is accepted, in characters.
 const SHORTEST_KEY: usize = 16;

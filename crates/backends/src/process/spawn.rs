@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe::Sender;
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio_util::task::TaskTracker;
 
-use super::limits::Exceeded;
+use super::limits::{Confined, Exceeded};
 use super::raw;
 use super::tail::Tail;
 
@@ -129,12 +129,49 @@ impl Command {
     /// Starts the command under a warden.
     pub(crate) async fn start(&self) -> io::Result<(Child, Streams)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
+        let mut command = self.wardened(&theirs, &[]);
+        raw::inherit(&mut command, &theirs);
+        self.begin(command, ours, theirs).await
+    }
+
+    /// [`Command::start`] within limits, and with a channel beside its stdout: whatever it writes to descriptor 3.
+    pub(crate) async fn start_confined(
+        &self,
+        confined: &Confined,
+    ) -> io::Result<(Child, Streams, Receiver)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (side, its_side) = io::pipe()?;
+        let mut orders = vec![OsString::from(format!("side={}", its_side.as_raw_fd()))];
+        for (name, value) in confined.limits.named() {
+            orders.extend(value.map(|value| OsString::from(format!("{name}={value}"))));
+        }
+        if let Some(folder) = &confined.folder {
+            let mut order = OsString::from("folder=");
+            order.push(folder);
+            orders.push(order);
+        }
+        let mut command = self.wardened(&theirs, &orders);
+        raw::inherit(&mut command, &theirs);
+        raw::inherit(&mut command, &its_side);
+        let side = Receiver::from_owned_fd(OwnedFd::from(side))?;
+        let begun = self.begin(command, ours, theirs).await;
+        drop(its_side);
+        let (child, streams) = begun?;
+        Ok((child, streams, side))
+    }
+
+    /// The warden that starts the command.
+    fn wardened(
+        &self,
+        control: &std::os::unix::net::UnixStream,
+        orders: &[OsString],
+    ) -> std::process::Command {
         let mut command = std::process::Command::new(OURSELVES);
         command
             .arg0("toolbus-warden")
             .arg("warden")
-            .arg(theirs.as_raw_fd().to_string())
+            .arg(control.as_raw_fd().to_string())
+            .args(orders)
             .arg("--")
             .args(&self.line);
         command.env_clear().envs(self.environment());
@@ -143,12 +180,22 @@ impl Command {
         }
         // A group of its own: a Ctrl-C at our terminal is ours to handle.
         command.process_group(0);
+        command
+    }
+
+    /// Starts a warden, and waits for its word that the command runs.
+    async fn begin(
+        &self,
+        mut command: std::process::Command,
+        ours: std::os::unix::net::UnixStream,
+        theirs: std::os::unix::net::UnixStream,
+    ) -> io::Result<(Child, Streams)> {
+        ours.set_nonblocking(true)?;
         let (unread, stdin) = io::pipe()?;
         command
             .stdin(unread.try_clone()?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        raw::inherit(&mut command, &theirs);
         let mut warden = tokio::process::Command::from(command)
             .spawn()
             .map_err(|error| self.explain(error))?;

@@ -9,11 +9,7 @@ use crate::{house, say};
 pub(super) fn run(source: &Source, config: &Config) -> Result<(), Failed> {
     let mut problems = Vec::new();
     for (name, server) in &config.servers {
-        problems.extend(
-            house::target(server)
-                .err()
-                .map(|error| format!("[servers.{name}]: {error}")),
-        );
+        problems.extend(house::check_server(name, server).err());
         if let Some(stdio) = &server.stdio {
             let cwd = stdio.cwd.as_deref();
             if cwd.is_some_and(|cwd| !cwd.is_dir()) {

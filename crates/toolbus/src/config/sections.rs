@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capabilities::Clearance;
+use super::content::Content;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -84,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// Resources and prompts from files: beside the tools of another kind, or by themselves.
+    pub(crate) content: Option<Content>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -174,9 +177,15 @@ impl Server {
         present.map(|(kind, _)| kind).collect()
     }
 
+    /// It has no tools of its own, anywhere.
+    pub(crate) fn has_no_place(&self) -> bool {
+        self.kinds().is_empty()
+    }
+
     /// What the types cannot say. The answer goes on behind `[servers.NAME`.
     pub(super) fn check(&self) -> Result<(), String> {
         match &self.kinds()[..] {
+            [] if self.content.is_some() => {}
             [] => {
                 let why =
                     "it needs a section that says where its tools run, such as `stdio` or `http`";
@@ -195,6 +204,9 @@ impl Server {
         {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
+        }
+        if let Some(content) = &self.content {
+            content.check().map_err(|why| format!(".content]: {why}"))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use toolbus_backends::content::{self, Content};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
 use toolbus_gateway::{Server, ServerSettings};
@@ -21,6 +22,7 @@ const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, PartialEq)]
 pub(super) struct Recipe {
     place: Place,
+    content: Option<content::Settings>,
 }
 
 /// Where the work is done.
@@ -28,6 +30,8 @@ pub(super) struct Recipe {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
+    /// Nowhere: there are files and prompts alone.
+    Files(content::Settings),
 }
 
 /// A server as the configuration wants it.
@@ -43,7 +47,7 @@ impl Wanted {
         let wanted = config.servers.iter().map(|(name, server)| {
             Ok(Self {
                 name: ServerName::parse(name)?,
-                recipe: Recipe::of(server).map_err(|error| format!("[servers.{name}]: {error}"))?,
+                recipe: Recipe::of(name, server)?,
                 settings: settings(server),
             })
         });
@@ -57,9 +61,14 @@ impl Wanted {
         starts: &Starts,
         old: Option<(&Arc<Server>, &Recipe)>,
     ) -> Server {
-        let backend = match &self.recipe.place {
+        let name = self.name.as_str();
+        let mut backend: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+            Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
+        if let Some(settings) = self.recipe.content.clone() {
+            backend = Content::around(name, settings, Some(backend));
+        }
         Server::new(self.name.clone(), backend, self.settings.clone())
     }
 
@@ -104,14 +113,33 @@ impl Wanted {
 }
 
 impl Recipe {
-    fn of(server: &config::Server) -> Result<Self, String> {
-        let place = Place::Mcp(target(server)?, treatment(server));
-        Ok(Self { place })
+    fn of(name: &str, server: &config::Server) -> Result<Self, String> {
+        let wrong = |error| format!("[servers.{name}]: {error}");
+        let content = server
+            .content
+            .as_ref()
+            .map(|content| content.settings(name));
+        let content = content.transpose();
+        let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
+        if let (Some(settings), true) = (&content, server.has_no_place()) {
+            let place = Place::Files(settings.clone());
+            return Ok(Self {
+                place,
+                content: None,
+            });
+        }
+        let place = Place::Mcp(target(server).map_err(wrong)?, treatment(server));
+        Ok(Self { place, content })
     }
 
     fn is_at(&self, target: &Target) -> bool {
         matches!(&self.place, Place::Mcp(own, _) if own == target)
     }
+}
+
+/// What is wrong with a server, as far as can be known without starting it.
+pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
+    Recipe::of(name, server).map(drop)
 }
 
 /// What a server offers, if it was ever listed.
@@ -121,7 +149,7 @@ fn listed(server: &Server) -> Option<Arc<Offer>> {
 }
 
 /// How to reach a server, with its secrets in place.
-pub(crate) fn target(server: &config::Server) -> Result<Target, String> {
+fn target(server: &config::Server) -> Result<Target, String> {
     match (&server.stdio, &server.http) {
         (Some(stdio), _) => {
             let env = stdio
