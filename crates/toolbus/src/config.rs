@@ -5,6 +5,7 @@ mod clients;
 mod content;
 mod load;
 mod mesh;
+mod script;
 mod sections;
 mod values;
 

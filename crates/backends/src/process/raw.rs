@@ -54,7 +54,7 @@ pub(super) fn die_with_parent(command: &mut Command) {
 pub(super) fn limit(command: &mut Command, limits: Vec<(Resource, Rlimit)>) {
     let set = move || {
         for (what, limit) in &limits {
-            setrlimit(*what, limit.clone())?;
+            setrlimit(*what, *limit)?;
         }
         Ok(())
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toolbus_model::Object;
 
 use super::spec::Limits;
+use super::table;
 
 /// A place of scripts, as it is configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +89,29 @@ pub enum Schema {
     Inline(Object),
     /// In a file of its own.
     File(PathBuf),
+}
+
+impl Settings {
+    /// Nothing at all.
+    pub fn empty() -> Self {
+        Self {
+            source: None,
+            tools: Vec::new(),
+            base: Base {
+                run: None,
+                env: Vec::new(),
+                cwd: None,
+                limits: Limits::default(),
+            },
+            at_once: 1,
+            waiting: 0,
+        }
+    }
+
+    /// What is wrong with it, as far as can be known without reading a file.
+    pub fn check(&self) -> Result<(), String> {
+        table::check(self)
+    }
 }
 
 /// Processes at once at most: each is an interpreter of some tens of MiB.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::capabilities::Clearance;
 use super::content::Content;
+use super::script::Script;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -87,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) http: Option<Http>,
     /// Resources and prompts from files: beside the tools of another kind, or by themselves.
     pub(crate) content: Option<Content>,
+    /// A process for each call.
+    pub(crate) script: Option<Script>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -172,6 +175,7 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
+            ("script", self.script.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -204,6 +208,9 @@ impl Server {
         {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
+        }
+        if let Some(script) = &self.script {
+            script.check().map_err(|why| format!(".script]: {why}"))?;
         }
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;

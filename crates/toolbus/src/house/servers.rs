@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use toolbus_backends::content::{self, Content};
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
+use toolbus_backends::script::{self, ScriptServer};
+use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings};
 use toolbus_model::{Backend, Offer, ServerName};
 
@@ -30,6 +32,8 @@ pub(super) struct Recipe {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
+    /// In a process for each call.
+    Script(Box<script::Settings>),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -64,6 +68,10 @@ impl Wanted {
         let name = self.name.as_str();
         let mut backend: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+            Place::Script(settings) => {
+                let place = ScriptServer::begin(name, script::Settings::clone(settings));
+                Arc::new(ToolServer(place))
+            }
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         if let Some(settings) = self.recipe.content.clone() {
@@ -128,7 +136,15 @@ impl Recipe {
                 content: None,
             });
         }
-        let place = Place::Mcp(target(server).map_err(wrong)?, treatment(server));
+        let place = match &server.script {
+            Some(script) => {
+                let settings = script.settings();
+                let settings =
+                    settings.map_err(|error| format!("[servers.{name}.script]: {error}"))?;
+                Place::Script(settings.into())
+            }
+            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
+        };
         Ok(Self { place, content })
     }
 
