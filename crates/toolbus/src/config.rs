@@ -3,6 +3,7 @@
 mod capabilities;
 mod clients;
 mod content;
+mod edits;
 mod load;
 mod mesh;
 mod script;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::capabilities::Clearance;
 use super::content::Content;
+use super::edits::Tool;
 use super::script::Script;
 use super::values::{Secret, Span, Url};
 
@@ -100,7 +101,14 @@ pub(crate) struct Server {
     pub(crate) sessions: Sessions,
     /// How long what the server offers stays listed while it is down. 10m where it is not set.
     pub(crate) grace: Option<Span>,
-    /// Limits of single tools, by the server's own names.
+    /// Whether arguments and results are checked against the tools' schemas. It is `true` where it is not set, but for
+    /// MCP servers (`stdio`, `http`), which check for themselves.
+    pub(crate) validate: Option<bool>,
+    /// Which tools are shown, by the server's own names with `*` for any text. All where it is not set.
+    pub(crate) show: Option<Vec<String>>,
+    /// Which tools are not shown, whatever `show` says.
+    pub(crate) hide: Vec<String>,
+    /// Limits and changes of single tools, by the server's own names.
     pub(crate) tools: IndexMap<String, Tool>,
 }
 
@@ -113,16 +121,6 @@ pub(crate) enum Sessions {
     Shared,
     /// Nobody: each caller has a session, or a process, of its own.
     PerCaller,
-}
-
-/// `[servers.NAME.tools.TOOL]`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Tool {
-    /// Longest silence of a call of this tool.
-    pub(crate) idle_timeout: Option<Span>,
-    /// Longest time of a call of this tool in all.
-    pub(crate) total_timeout: Option<Span>,
 }
 
 /// `[servers.NAME.stdio]`
@@ -181,6 +179,12 @@ impl Server {
         present.map(|(kind, _)| kind).collect()
     }
 
+    /// Whether its tools' schemas are held against arguments and results. MCP servers do that themselves.
+    pub(crate) fn validates(&self) -> bool {
+        let is_mcp = self.stdio.is_some() || self.http.is_some();
+        self.validate.unwrap_or(!is_mcp && !self.has_no_place())
+    }
+
     /// It has no tools of its own, anywhere.
     pub(crate) fn has_no_place(&self) -> bool {
         self.kinds().is_empty()
@@ -212,6 +216,7 @@ impl Server {
         if let Some(script) = &self.script {
             script.check().map_err(|why| format!(".script]: {why}"))?;
         }
+        self.check_edits()?;
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }
@@ -234,10 +239,6 @@ impl Server {
             self.idle_timeout,
             default.idle,
         );
-        let clamp = |idle: Duration| total.map_or(idle, |total| idle.min(total));
-        toolbus_gateway::Deadlines {
-            idle: idle.map(clamp),
-            total,
-        }
+        toolbus_gateway::Deadlines { idle, total }.clamped()
     }
 }
