@@ -23,6 +23,13 @@ struct Difference {
 
 const DIFFERENCES: &[Difference] = &[
     Difference {
+        step: "arguments that do not fit",
+        roles: &[Role::Script],
+        instead: r#"{"answer": {"result": {"content": [{"text": "Invalid arguments for tool 'add':\n- Missing required field: 'b'\n- /a: must be of type integer, but is of type string", "type": "text"}], "isError": true}}}"#,
+        what: "the same faults in the gateway's words; in pydantic's elsewhere",
+        why: "The gateway holds arguments against the schema before it starts anything. An MCP server does that itself, unless `validate = true` is set for it.",
+    },
+    Difference {
         step: "crashing the interpreter",
         roles: &[Role::Script],
         instead: r#"{"answer": {"result": {"content": [{"text": "The script failed.\ncommand: {checkout}/.venv/bin/python -P -m toolbus.script {checkout}/examples/roles/twelve.py crash\nexit status 7", "type": "text"}], "isError": true}}}"#,
