@@ -6,7 +6,7 @@
 pub mod checked;
 pub mod content;
 pub mod edited;
-mod layer;
+pub mod layer;
 pub mod mcp;
 mod pool;
 pub mod process;
