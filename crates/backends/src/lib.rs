@@ -6,8 +6,9 @@
 pub mod checked;
 pub mod content;
 pub mod edited;
-mod layer;
+pub mod layer;
 pub mod mcp;
+mod pool;
 pub mod process;
 pub mod pulse;
 pub mod runner;

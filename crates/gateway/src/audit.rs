@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
-use toolbus_model::{Call, Error, Outcome, Request};
+use toolbus_model::{Call, Error, Invalid, Outcome, Request};
 use toolbus_protocol::trace;
 
 /// Lines waiting to be written: some 14,000 calls.
@@ -305,7 +305,11 @@ fn note(shared: &Shared, trouble: &str) {
 /// One word for how a call ended.
 pub(crate) fn label(answer: &Result<Outcome, Error>) -> &'static str {
     match answer {
-        Ok(outcome) if outcome.is_tool_error() => "tool_error",
+        Ok(outcome) if outcome.is_tool_error() => match outcome.invalid() {
+            Some(Invalid::Arguments) => "invalid_arguments",
+            Some(Invalid::Result) => "invalid_result",
+            None => "tool_error",
+        },
         Ok(Outcome::Complete(_)) => "ok",
         Ok(Outcome::InputRequired(_)) => "input_required",
         Ok(Outcome::Task(_)) => "task",

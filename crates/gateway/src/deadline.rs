@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
-use toolbus_model::{Call, Cause, Error, Outcome};
+use toolbus_model::{Call, Cause, Error, Object, Outcome};
 
 /// How long a back end has to stop its work once a call is over.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -28,7 +28,63 @@ impl Default for Deadlines {
     }
 }
 
+/// Which limits nobody configured: these a tool may set for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unset {
+    /// That of silence.
+    pub idle: bool,
+    /// That of time in all.
+    pub total: bool,
+}
+
+/// The limits that a tool sets for itself, in seconds, in its definition's `_meta`.
+const OWN_IDLE: &str = "toolbus/idleTimeout";
+const OWN_TOTAL: &str = "toolbus/totalTimeout";
+
+/// Longest limit that a tool can set for itself. Only the operator can turn one off.
+pub(crate) const OWN_LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a tool's definition says about its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct OwnWord {
+    idle: Option<Duration>,
+    total: Option<Duration>,
+}
+
+impl OwnWord {
+    pub(crate) fn of(definition: &Object) -> Self {
+        let meta = definition.object("_meta").and_then(Result::ok);
+        let read = |name| {
+            let seconds: f64 = meta.as_ref()?.raw(name)?.read().ok()?;
+            let is_limit = seconds > 0.0;
+            is_limit.then(|| Duration::from_secs_f64(seconds.min(OWN_LONGEST.as_secs_f64())))
+        };
+        Self {
+            idle: read(OWN_IDLE),
+            total: read(OWN_TOTAL),
+        }
+    }
+}
+
 impl Deadlines {
+    /// These limits, but where nobody configured one, and the tool sets it, the tool's.
+    #[must_use]
+    pub(crate) fn or_own(self, unset: Unset, own: OwnWord) -> Self {
+        let total = own.total.filter(|_| unset.total).or(self.total);
+        let idle = own.idle.filter(|_| unset.idle).or(self.idle);
+        Self { idle, total }.clamped()
+    }
+
+    /// An idle limit above the total one means the total one.
+    #[must_use]
+    pub fn clamped(self) -> Self {
+        let clamp = |idle: Duration| self.total.map_or(idle, |total| idle.min(total));
+        Self {
+            idle: self.idle.map(clamp),
+            total: self.total,
+        }
+    }
+
     /// These limits, and in all no more than `limit`.
     #[must_use]
     pub fn within(self, limit: Option<Duration>) -> Self {
@@ -102,7 +158,7 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use toolbus_model::{CallSeed, Caller, Event, EventKind, Object, Raw, Revision, Trace};
+    use toolbus_model::{CallSeed, Caller, Event, EventKind, Raw, Revision, Trace};
 
     fn call() -> std::sync::Arc<Call> {
         Call::begin(
@@ -142,6 +198,44 @@ mod tests {
             error.to_string(),
             "Deadline exceeded: no result after 120.0 s, of which 120.0 s without a sign of life \
              (idle limit 2m, total limit 30m); command: python slow.py"
+        );
+    }
+
+    fn seconds(limits: Deadlines) -> (Option<f64>, Option<f64>) {
+        let show = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
+        (show(limits.idle), show(limits.total))
+    }
+
+    #[test]
+    fn a_tool_sets_the_limits_that_nobody_configured() {
+        let own = |meta: &str| {
+            let text = format!(r#"{{"name":"train","_meta":{meta}}}"#);
+            OwnWord::of(&Object::parse(text.into()).expect("an object"))
+        };
+        let limits = |idle, total, meta| {
+            let unset = Unset { idle, total };
+            seconds(Deadlines::default().or_own(unset, own(meta)))
+        };
+        let both = r#"{"toolbus/idleTimeout": 600, "toolbus/totalTimeout": 7200.5}"#;
+        assert_eq!(limits(true, true, both), (Some(600.0), Some(7200.5)));
+        assert_eq!(limits(false, false, both), (Some(120.0), Some(1800.0)));
+        assert_eq!(limits(true, false, both), (Some(600.0), Some(1800.0)));
+        let short = r#"{"toolbus/totalTimeout": 5}"#;
+        assert_eq!(limits(true, true, short), (Some(5.0), Some(5.0)), "clamped");
+        for nothing in [
+            r#"{"toolbus/totalTimeout": 0}"#,
+            r#"{"toolbus/totalTimeout": -3}"#,
+            r#"{"toolbus/totalTimeout": "1h"}"#,
+            "{}",
+            "[]",
+        ] {
+            assert_eq!(limits(true, true, nothing), (Some(120.0), Some(1800.0)));
+        }
+        let long = r#"{"toolbus/totalTimeout": 1e300}"#;
+        assert_eq!(
+            limits(true, true, long).1,
+            Some(86_400.0),
+            "only the operator turns it off"
         );
     }
 

@@ -18,7 +18,7 @@ pub mod template;
 mod tickets;
 
 pub use catalog::{Catalog, Page, Scope, Shelf};
-pub use deadline::Deadlines;
+pub use deadline::{Deadlines, Unset};
 pub use limits::Gate;
 pub use listen::{Change, Subscription, Wanted};
 pub use running::{Running, Step};

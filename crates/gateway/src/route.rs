@@ -7,6 +7,7 @@ use toolbus_model::{CallSeed, Error, Kind, Method, Object, Raw, Request, ServerN
 
 use crate::capability;
 use crate::catalog::{self, Entry, Shelf, View};
+use crate::deadline::OwnWord;
 use crate::sealed::Key;
 use crate::tickets;
 
@@ -21,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) original: Arc<str>,
     /// The caller's id of the task that it is about.
     pub(crate) task: Option<Raw>,
+    /// What the tool says about its time.
+    pub(crate) time: OwnWord,
 }
 
 impl Route {
@@ -29,6 +32,7 @@ impl Route {
             server: server.clone(),
             original,
             task: None,
+            time: OwnWord::default(),
         }
     }
 }
@@ -52,7 +56,10 @@ pub(crate) fn find(
                 .find(shelf, asked(request))
                 .ok_or_else(|| missing(request))?;
             request.target = Some(Arc::clone(&entry.original));
-            Ok(Route::to(&entry.server, Arc::clone(&entry.original)))
+            Ok(Route {
+                time: entry.time,
+                ..Route::to(&entry.server, Arc::clone(&entry.original))
+            })
         }
         Method::ResourcesRead => {
             let server = view
@@ -110,6 +117,7 @@ fn about_task(
         server,
         original: request.method.as_str().into(),
         task,
+        time: OwnWord::default(),
     })
 }
 

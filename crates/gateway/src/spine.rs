@@ -17,7 +17,7 @@ use toolbus_model::{
 
 use crate::audit::{self, Audit, Findings};
 use crate::catalog::{Catalog, Entry, Holders, Page, Scope, Shelf};
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadlines, Unset};
 use crate::limits::Gate;
 use crate::metrics::{Metrics, Operation};
 use crate::policy::Policy;
@@ -46,6 +46,8 @@ const GRACE: Duration = Duration::from_secs(10 * 60);
 pub struct ServerSettings {
     /// Limits of time for all its calls.
     pub deadlines: Deadlines,
+    /// Which of them are only a default, so that a tool may set its own.
+    pub unset: Unset,
     /// Limits of time for single tools, by the server's own names.
     pub tools: std::collections::HashMap<String, Deadlines>,
     /// Calls at once.
@@ -58,10 +60,23 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             deadlines: Deadlines::default(),
+            unset: Unset {
+                idle: true,
+                total: true,
+            },
             tools: std::collections::HashMap::new(),
             in_flight: 256,
             grace: Some(GRACE),
         }
+    }
+}
+
+impl ServerSettings {
+    /// How long a call may take that goes this way: as is configured for its tool, or else for the server, or else as the
+    /// tool says.
+    fn deadlines_of(&self, route: &Route) -> Deadlines {
+        let configured = self.tools.get(&*route.original).copied();
+        configured.unwrap_or_else(|| self.deadlines.or_own(self.unset, route.time))
     }
 }
 
@@ -274,13 +289,7 @@ impl Gateway {
         findings.first = parties.resume(&mut request, &asked)?;
         let comes_back = findings.first.is_some() || route.task.is_some();
         let backend = self.back_end_for(&server, &request, comes_back);
-        let deadlines = server
-            .settings
-            .tools
-            .get(&*route.original)
-            .copied()
-            .unwrap_or(server.settings.deadlines)
-            .within(limit);
+        let deadlines = server.settings.deadlines_of(&route).within(limit);
         let outcome = deadlines.watch(call, backend.serve(request, call)).await?;
         let outcome = parties.give(outcome, &asked, findings.first.as_deref(), call.id)?;
         Ok(match &route.task {

@@ -16,6 +16,6 @@ pub use call::{Call, CallEnd, CallSeed, Event, EventKind, Events, Line, LogLevel
 pub use error::{Cause, Error, Fault, Kind};
 pub use json::{Object, Raw};
 pub use method::Method;
-pub use names::{CallId, Caller, Claims, Era, Revision, ServerName};
+pub use names::{CallId, Caller, Claims, Era, Revision, ServerName, glob};
 pub use offer::{Changes, Freshness, Health, Item, Offer};
-pub use outcome::Outcome;
+pub use outcome::{INVALID, Invalid, Outcome};

@@ -202,3 +202,22 @@ impl Revision {
         }
     }
 }
+
+/// `*` stands for any text. Takes at most pattern times text steps.
+pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p, t));
+            p += 1;
+        } else if pattern.get(p) == Some(&text[t]) {
+            (p, t) = (p + 1, t + 1);
+        } else if let Some((star_p, star_t)) = star {
+            star = Some((star_p, star_t + 1));
+            (p, t) = (star_p + 1, star_t + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}

@@ -2,6 +2,7 @@
 
 mod abroad;
 mod capability;
+mod embedded;
 mod farewells;
 mod guests;
 mod mesh;
@@ -28,7 +29,7 @@ use crate::memory::Memory;
 use crate::state;
 use abroad::Abroad;
 use guests::Guests;
-use servers::{Recipe, Wanted};
+use servers::{Made, Wanted};
 
 pub(crate) use capability::check as check_capabilities;
 use mesh::Opening;
@@ -43,7 +44,7 @@ pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
     memory: Option<Arc<Memory>>,
     starts: Starts,
-    made_of: Mutex<HashMap<ServerName, Recipe>>,
+    made: Mutex<HashMap<ServerName, Made>>,
     /// Not for commands, whose calls are their own record.
     abroad: Option<Abroad>,
     ledger: Ledger,
@@ -58,7 +59,7 @@ pub(crate) struct Changes {
     pub(crate) added: Vec<String>,
     /// Those that are reached in another way: started anew.
     pub(crate) restarted: Vec<String>,
-    /// Those with other limits: they run on.
+    /// Those with other limits, or shown otherwise: they run on.
     pub(crate) adjusted: Vec<String>,
     /// Those that are gone.
     pub(crate) removed: Vec<String>,
@@ -102,7 +103,12 @@ impl House {
         abroad: Option<Abroad>,
     ) -> Result<Self, String> {
         let (wanted, starts) = (Wanted::all(config)?, Starts::default());
-        let start = |wanted: &Wanted| wanted.start(memory.as_ref(), &starts, None);
+        let mut made = HashMap::new();
+        let start = |wanted: &Wanted| {
+            let (server, own) = wanted.start(memory.as_ref(), &starts, None);
+            made.insert(wanted.name.clone(), own);
+            server
+        };
         let setup = Setup {
             servers: wanted.iter().map(start).collect(),
             policy: policy(config, abroad.as_ref()),
@@ -131,7 +137,7 @@ impl House {
             gateway,
             memory,
             starts,
-            made_of: Mutex::new(Wanted::recipes(wanted)),
+            made: Mutex::new(made),
             ledger: abroad.as_ref().map_or_else(Ledger::default, Abroad::ledger),
             abroad,
             guests,
@@ -153,29 +159,43 @@ impl House {
     /// Puts another configuration in place of the one before. A server that is reached as before runs on.
     pub(crate) fn apply(&self, config: &Config) -> Result<Changes, String> {
         let wanted = Wanted::all(config)?;
-        let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let mut guests = self.guests.lock();
         let mut before = self.gateway.servers();
         before.retain(|server| !guests.has(server));
         let mut changes = Changes::default();
+        let mut anew = HashMap::new();
         let place = |wanted: &Wanted| {
-            let start = |old| Arc::new(wanted.start(self.memory.as_ref(), &self.starts, old));
             let name = wanted.name.to_string();
             let old = before.iter().find(|old| old.name == wanted.name);
-            let Some((old, recipe)) = old.zip(made_of.get(&wanted.name)) else {
-                changes.added.push(name);
-                return start(None);
+            let old = old.zip(made.remove(&wanted.name));
+            let start = |old| wanted.start(self.memory.as_ref(), &self.starts, old);
+            let (server, own) = match old {
+                None => {
+                    changes.added.push(name);
+                    start(None)
+                }
+                Some((_, old)) if !old.is_at_place_of(wanted) => {
+                    changes.restarted.push(name);
+                    start(Some(&old))
+                }
+                Some((_, old)) if !old.is(wanted) => {
+                    changes.adjusted.push(name);
+                    wanted.on(old.ground())
+                }
+                Some((server, old)) => {
+                    anew.insert(wanted.name.clone(), old);
+                    if server.settings == wanted.settings {
+                        return Arc::clone(server);
+                    }
+                    changes.adjusted.push(name);
+                    let (backend, settings) = (Arc::clone(&server.backend), &wanted.settings);
+                    let adjusted = Server::new(wanted.name.clone(), backend, settings.clone());
+                    return Arc::new(adjusted);
+                }
             };
-            if *recipe != wanted.recipe {
-                changes.restarted.push(name);
-                return start(Some((old, recipe)));
-            }
-            if old.settings == wanted.settings {
-                return Arc::clone(old);
-            }
-            changes.adjusted.push(name);
-            let (backend, settings) = (Arc::clone(&old.backend), wanted.settings.clone());
-            Arc::new(Server::new(wanted.name.clone(), backend, settings))
+            anew.insert(wanted.name.clone(), own);
+            Arc::new(server)
         };
         let mut servers: Vec<_> = wanted.iter().map(place).collect();
         let configured = wanted.iter().map(|wanted| wanted.name.clone()).collect();
@@ -185,8 +205,8 @@ impl House {
             policy(config, self.abroad.as_ref()),
             config.gateway.prefix_names,
         );
-        *made_of = Wanted::recipes(wanted);
-        let gone = before.iter().filter(|old| !made_of.contains_key(&old.name));
+        *made = anew;
+        let gone = before.iter().filter(|old| !made.contains_key(&old.name));
         changes.removed = gone.map(|old| old.name.to_string()).collect();
         Ok(changes)
     }
@@ -247,7 +267,7 @@ type BackEnds = Vec<(ServerName, Arc<dyn Backend>)>;
 pub(crate) fn back_ends(config: &Config) -> Result<BackEnds, String> {
     let starts = Starts::default();
     let start = |wanted: &Wanted| {
-        let server = wanted.start(None, &starts, None);
+        let (server, _) = wanted.start(None, &starts, None);
         (server.name.clone(), Arc::clone(&server.backend))
     };
     Ok(Wanted::all(config)?.iter().map(start).collect())

@@ -157,7 +157,7 @@ async fn begin(
 
 /// A new folder that nobody else may look into.
 fn private_folder() -> io::Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!("toolbus-{}", Uuid::new_v4()));
+    let folder = std::env::temp_dir().join(format!("toolbus-call-{}", Uuid::new_v4()));
     let made = DirBuilder::new().mode(0o700).create(&folder);
     let shown = folder.display();
     made.map_err(|error| io::Error::other(format!("the working folder {shown}: {error}")))?;

@@ -1,5 +1,6 @@
 //! A place of scripts: its tools, its calls, and what happens when its files change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -26,7 +27,7 @@ pub struct ScriptServer(Arc<Inner>);
 
 struct Inner {
     name: String,
-    settings: Settings,
+    settings: Arc<Settings>,
     runs: Box<dyn Runs>,
     places: Places,
     table: ArcSwap<Table>,
@@ -52,7 +53,7 @@ impl ScriptServer {
             places: Places::new(settings.at_once, settings.waiting),
             table: ArcSwap::default(),
             offer: watch::Sender::new(Arc::new(before(name))),
-            settings,
+            settings: Arc::new(settings),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -135,10 +136,18 @@ impl Inner {
                 Ok(table) => self.take(table),
                 Err(why) => self.refuse(&why),
             }
-            watch.follow(self.table.load().files(&self.settings));
+            watch.follow(self.followed());
             let changed = watch.changed().await;
             tracing::debug!(server = self.name, ?changed, "files have changed");
         }
+    }
+
+    fn followed(&self) -> Vec<PathBuf> {
+        let mut files = named_files(&self.settings);
+        files.extend_from_slice(self.table.load().files());
+        files.sort_unstable();
+        files.dedup();
+        files
     }
 
     /// Serves these tools from now on.

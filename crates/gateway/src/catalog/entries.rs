@@ -11,6 +11,7 @@ use toolbus_model::{Item, Offer, ServerName};
 use toolbus_protocol::names;
 
 use super::{Holders, Shelf};
+use crate::deadline::OwnWord;
 
 /// One thing that is offered.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Entry {
     pub server: ServerName,
     /// Its definition under the name it has here; nothing else is changed.
     pub definition: Bytes,
+    /// What it says about its time.
+    pub(crate) time: OwnWord,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +42,11 @@ impl Entries {
         prefix: bool,
         given: &mut Holders,
     ) -> Self {
-        let held = |server: &ServerName, key: &Arc<str>| {
-            holders.get(&(shelf, server.clone(), Arc::clone(key)))
+        let held = |server: &ServerName, item: &Item| {
+            let name = holders.get(&(shelf, server.clone(), Arc::clone(&item.key)))?;
+            // One that it got under another alias is not kept.
+            let could = !shelf.is_named() || suits(name, server, &wished(shelf, item));
+            could.then_some(name)
         };
         let items = || {
             offers.iter().flat_map(|(server, offer)| {
@@ -49,11 +55,17 @@ impl Entries {
         };
         // Who held a name before comes first, so that a newcomer cannot take it.
         let mut names: HashMap<Arc<str>, (&ServerName, &Arc<str>)> = items()
-            .filter_map(|(s, item)| Some((Arc::clone(held(s, &item.key)?), (s, &item.key))))
+            .filter_map(|(s, item)| Some((Arc::clone(held(s, item)?), (s, &item.key))))
             .collect();
         let mut entries = Self::default();
         for (server, item) in items() {
-            let candidates = candidates(shelf, server, &item.key, prefix, held(server, &item.key));
+            let candidates = candidates(
+                shelf,
+                server,
+                &wished(shelf, item),
+                prefix,
+                held(server, item),
+            );
             let free = |name: &&Arc<str>| {
                 names
                     .get(*name)
@@ -74,7 +86,9 @@ impl Entries {
             entries
                 .by_name
                 .insert(Arc::clone(&name), entries.list.len());
-            entries.list.push(Arc::new(Entry::new(server, item, name)));
+            entries
+                .list
+                .push(Arc::new(Entry::new(shelf, server, item, name)));
         }
         entries
     }
@@ -95,8 +109,10 @@ impl Entries {
 }
 
 impl Entry {
-    fn new(server: &ServerName, item: &Item, name: Arc<str>) -> Self {
-        let definition = if name == item.key {
+    fn new(shelf: Shelf, server: &ServerName, item: &Item, name: Arc<str>) -> Self {
+        // What a resource calls itself is no name by which it is known.
+        let is_so = !shelf.is_named() || item.definition.str("name").as_deref() == Some(&*name);
+        let definition = if is_so {
             Bytes::copy_from_slice(item.definition.bytes())
         } else {
             let (mut quoted, mut out) = (Vec::new(), Vec::new());
@@ -110,8 +126,31 @@ impl Entry {
             original: Arc::clone(&item.key),
             server: server.clone(),
             definition,
+            time: match shelf {
+                Shelf::Tools => OwnWord::of(&item.definition),
+                Shelf::Prompts | Shelf::Resources | Shelf::Templates => OwnWord::default(),
+            },
         }
     }
+}
+
+/// The name that an item would have here if all names were free: the one in its definition. Where that is not its key,
+/// somebody gave it an alias; requests and policies use the key all the same.
+fn wished(shelf: Shelf, item: &Item) -> Arc<str> {
+    let alias = match shelf {
+        Shelf::Tools => item.definition.str("name"),
+        Shelf::Prompts | Shelf::Resources | Shelf::Templates => None,
+    };
+    match alias {
+        Some(alias) if *alias != *item.key => alias.as_ref().into(),
+        _ => Arc::clone(&item.key),
+    }
+}
+
+/// Whether a name is one that an item could have been given for what it wishes.
+fn suits(name: &str, server: &ServerName, wished: &str) -> bool {
+    let long = format!("{server}_{wished}");
+    name == names::fit(wished) || name == names::fit(&long) || name == names::with_hash(&long)
 }
 
 /// The names that an item may have here, best first.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
 use super::*;
+use crate::deadline::OWN_LONGEST;
 
 /// How long a server that was taken out is kept for a call that has no limit of time.
 const RETIRE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -276,7 +277,10 @@ impl ServerSettings {
     /// The longest time that a call may take; none where one has no limit.
     fn longest(&self) -> Option<Duration> {
         let all = self.tools.values().chain([&self.deadlines]);
-        all.map(|deadlines| deadlines.total)
+        let configured = all.map(|deadlines| deadlines.total);
+        let own = self.unset.total.then_some(Some(OWN_LONGEST));
+        configured
+            .chain(own)
             .try_fold(Duration::ZERO, |longest, total| Some(longest.max(total?)))
     }
 }

@@ -124,14 +124,17 @@ async fn call(
     };
     let arguments = read_arguments(&wanted.arguments, &tool.definition)?;
     let mut name = Vec::new();
-    write_string(&tool.key, &mut name);
+    // Under an alias it is known here by that.
+    let shown = tool.definition.str("name").map(|name| name.as_ref().into());
+    let shown: std::sync::Arc<str> = shown.unwrap_or_else(|| std::sync::Arc::clone(&tool.key));
+    write_string(&shown, &mut name);
     let params = Object::empty().edited(&[
         ("name", Edit::Put(&name)),
         ("arguments", Edit::Put(arguments.bytes())),
     ]);
     let request = Request {
         method: Method::ToolsCall,
-        target: Some(tool.key.clone()),
+        target: Some(shown),
         params,
         meta: Object::empty(),
     };

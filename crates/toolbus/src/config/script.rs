@@ -222,9 +222,19 @@ impl Script {
             let interpreter = self.interpreter.clone();
             Some(Source::Python(Python {
                 interpreter: interpreter.unwrap_or_else(|| INTERPRETER.into()),
-                served,
+                served: lies_at(served),
             }))
         })
+    }
+}
+
+/// What is named by a relative path lies where we were started; a call's own working folder is empty at first.
+fn lies_at(served: String) -> String {
+    let path = served.split(':').next().unwrap_or_default();
+    let is_path = path.contains('/') || path.ends_with(".py") || Path::new(path).exists();
+    match std::path::absolute(&served) {
+        Ok(absolute) if is_path => absolute.to_string_lossy().into_owned(),
+        _ => served,
     }
 }
 

@@ -10,6 +10,8 @@ use serde::Deserialize;
 
 use super::capabilities::Clearance;
 use super::content::Content;
+use super::edits::Tool;
+use super::embedded::Embedded;
 use super::script::Script;
 use super::values::{Secret, Span, Url};
 
@@ -86,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// A Python module inside this process.
+    pub(crate) embedded: Option<Embedded>,
     /// Resources and prompts from files: beside the tools of another kind, or by themselves.
     pub(crate) content: Option<Content>,
     /// A process for each call.
@@ -100,7 +104,14 @@ pub(crate) struct Server {
     pub(crate) sessions: Sessions,
     /// How long what the server offers stays listed while it is down. 10m where it is not set.
     pub(crate) grace: Option<Span>,
-    /// Limits of single tools, by the server's own names.
+    /// Whether arguments and results are checked against the tools' schemas. It is `true` where it is not set, but for
+    /// MCP servers (`stdio`, `http`), which check for themselves.
+    pub(crate) validate: Option<bool>,
+    /// Which tools are shown, by the server's own names with `*` for any text. All where it is not set.
+    pub(crate) show: Option<Vec<String>>,
+    /// Which tools are not shown, whatever `show` says.
+    pub(crate) hide: Vec<String>,
+    /// Limits and changes of single tools, by the server's own names.
     pub(crate) tools: IndexMap<String, Tool>,
 }
 
@@ -113,16 +124,6 @@ pub(crate) enum Sessions {
     Shared,
     /// Nobody: each caller has a session, or a process, of its own.
     PerCaller,
-}
-
-/// `[servers.NAME.tools.TOOL]`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Tool {
-    /// Longest silence of a call of this tool.
-    pub(crate) idle_timeout: Option<Span>,
-    /// Longest time of a call of this tool in all.
-    pub(crate) total_timeout: Option<Span>,
 }
 
 /// `[servers.NAME.stdio]`
@@ -176,9 +177,16 @@ impl Server {
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
             ("script", self.script.is_some()),
+            ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
+    }
+
+    /// Whether its tools' schemas are held against arguments and results. MCP servers do that themselves.
+    pub(crate) fn validates(&self) -> bool {
+        let is_mcp = self.stdio.is_some() || self.http.is_some();
+        self.validate.unwrap_or(!is_mcp && !self.has_no_place())
     }
 
     /// It has no tools of its own, anywhere.
@@ -212,6 +220,12 @@ impl Server {
         if let Some(script) = &self.script {
             script.check().map_err(|why| format!(".script]: {why}"))?;
         }
+        self.check_edits()?;
+        if let Some(embedded) = &self.embedded {
+            embedded
+                .check()
+                .map_err(|why| format!(".embedded]: {why}"))?;
+        }
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }
@@ -234,10 +248,6 @@ impl Server {
             self.idle_timeout,
             default.idle,
         );
-        let clamp = |idle: Duration| total.map_or(idle, |total| idle.min(total));
-        toolbus_gateway::Deadlines {
-            idle: idle.map(clamp),
-            total,
-        }
+        toolbus_gateway::Deadlines { idle, total }.clamped()
     }
 }

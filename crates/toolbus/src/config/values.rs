@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, Visitor};
 
-/// A duration such as `90s`, `5m` or `1h 30m`; `0` or `off` turns a limit off.
+/// A duration such as `90s`, `5m` or `1h 30m`, or a number of seconds; `0` or `off` turns a limit off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -21,12 +21,49 @@ impl Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        deserializer.deserialize_any(SpanVisitor)
+    }
+}
+
+/// Reads a duration from text, or from a number of seconds. What is below zero counts as zero.
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"90s\", or a number of seconds")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Span, E> {
         if text == "0" || text == "off" {
-            return Ok(Self(Duration::ZERO));
+            return Ok(Span(Duration::ZERO));
         }
-        let parsed = humantime::parse_duration(&text);
-        parsed.map(Self).map_err(|error| D::Error::custom(format!("{text:?} is not a duration ({error}); write it like \"90s\" or \"5m\", or \"off\" for no limit")))
+        let (is_negative, size) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let parsed = humantime::parse_duration(size).map_err(|error| {
+            E::custom(format!("{text:?} is not a duration ({error}); write it like \"90s\" or \"5m\", or \"off\" for no limit"))
+        });
+        parsed.map(|span| Span(if is_negative { Duration::ZERO } else { span }))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Span, E> {
+        Ok(Span(Duration::from_secs(seconds.try_into().unwrap_or(0))))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Span, E> {
+        Ok(Span(Duration::from_secs(seconds)))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Span, E> {
+        let span = Duration::try_from_secs_f64(seconds.max(0.0));
+        let wrong = |_| E::custom(format!("{seconds} is not a number of seconds"));
+        match seconds.is_nan() {
+            true => Err(E::custom("NaN is not a number of seconds")),
+            false => span.map(Span).map_err(wrong),
+        }
     }
 }
 
@@ -36,7 +73,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "description": "A duration such as 90s, 5m or 1h 30m; 0 or off turns a limit off.", "examples": ["90s", "5m", "off"]})
+        json_schema!({"type": ["string", "number"], "description": "A duration such as 90s, 5m or 1h 30m, or a number of seconds; 0, off, and what is below 0 turn a limit off.", "examples": ["90s", "5m", "off", 90]})
     }
 }
 

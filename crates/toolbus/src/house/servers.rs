@@ -6,25 +6,43 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use toolbus_backends::checked::Checked;
 use toolbus_backends::content::{self, Content};
+use toolbus_backends::edited::{self, Edited};
+use toolbus_backends::layer::Ground;
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
 use toolbus_backends::script::{self, ScriptServer};
 use toolbus_backends::tools::ToolServer;
-use toolbus_gateway::{Server, ServerSettings};
+use toolbus_gateway::{Server, ServerSettings, Unset};
 use toolbus_model::{Backend, Offer, ServerName};
 
+use super::embedded;
 use crate::config::{self, Config, Span};
 use crate::memory::Memory;
 
 /// How long a process runs that nobody uses: longer than most pauses in a conversation with a model.
 const IDLE_STOP: Duration = Duration::from_secs(10 * 60);
 
-/// What a back end is made of. As long as it reads the same, the back end runs on.
+/// What a server is made of. As long as its place reads the same, that runs on.
 #[derive(Clone, PartialEq)]
 pub(super) struct Recipe {
     place: Place,
+    layers: Layers,
+}
+
+/// What is around the place, inside out. It is made anew without the place having to notice.
+#[derive(Clone, PartialEq)]
+struct Layers {
+    validates: bool,
     content: Option<content::Settings>,
+    edits: edited::Settings,
+}
+
+/// A server that was made, and what of.
+pub(super) struct Made {
+    recipe: Recipe,
+    ground: Arc<Ground>,
 }
 
 /// Where the work is done.
@@ -34,6 +52,8 @@ enum Place {
     Mcp(Target, mcp::Settings),
     /// In a process for each call.
     Script(Box<script::Settings>),
+    /// In this process, in a Python module.
+    Embedded(embedded::Settings),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -63,21 +83,37 @@ impl Wanted {
         &self,
         memory: Option<&Arc<Memory>>,
         starts: &Starts,
-        old: Option<(&Arc<Server>, &Recipe)>,
-    ) -> Server {
+        old: Option<&Made>,
+    ) -> (Server, Made) {
         let name = self.name.as_str();
-        let mut backend: Arc<dyn Backend> = match &self.recipe.place {
+        let place: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
             Place::Script(settings) => {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
+            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
-        if let Some(settings) = self.recipe.content.clone() {
+        self.on(&Arc::new(Ground::new(place)))
+    }
+
+    /// Makes the server on the place of an old one, which runs on.
+    pub(super) fn on(&self, ground: &Arc<Ground>) -> (Server, Made) {
+        let (name, layers) = (self.name.as_str(), self.recipe.layers.clone());
+        let mut backend = ground.hold();
+        if layers.validates {
+            backend = Checked::around(name, backend);
+        }
+        if let Some(settings) = layers.content {
             backend = Content::around(name, settings, Some(backend));
         }
-        Server::new(self.name.clone(), backend, self.settings.clone())
+        if !layers.edits.is_nothing() {
+            backend = Edited::around(name, layers.edits, backend);
+        }
+        let server = Server::new(self.name.clone(), backend, self.settings.clone());
+        let (recipe, ground) = (self.recipe.clone(), Arc::clone(ground));
+        (server, Made { recipe, ground })
     }
 
     /// An MCP server, which is remembered: what it offered last is served before it runs.
@@ -87,16 +123,14 @@ impl Wanted {
         treatment: &mcp::Settings,
         memory: Option<&Arc<Memory>>,
         starts: &Starts,
-        old: Option<(&Arc<Server>, &Recipe)>,
+        old: Option<&Made>,
     ) -> Arc<dyn Backend> {
         let place = memory.map(|memory| (memory, memory.place(&self.name, target)));
         let remembered = place
             .as_ref()
             .and_then(|(memory, place)| memory.recall(place));
-        let known = match (
-            remembered,
-            old.and_then(|(old, recipe)| Some((listed(old)?, recipe))),
-        ) {
+        let listed = old.and_then(|old| Some((old.listed()?, &old.recipe)));
+        let known = match (remembered, listed) {
             (_, Some((offer, recipe))) if recipe.is_at(target) => Known::Own(offer),
             (Some(offer), _) => Known::Own(Arc::new(offer)),
             (None, Some((offer, _))) => Known::Predecessors(offer),
@@ -113,39 +147,49 @@ impl Wanted {
         }
         backend
     }
+}
 
-    pub(super) fn recipes(all: Vec<Self>) -> HashMap<ServerName, Recipe> {
-        let recipes = all.into_iter().map(|wanted| (wanted.name, wanted.recipe));
-        recipes.collect()
+impl Made {
+    /// It is reached as is wanted now.
+    pub(super) fn is_at_place_of(&self, wanted: &Wanted) -> bool {
+        self.recipe.place == wanted.recipe.place
+    }
+
+    /// It is what is wanted now.
+    pub(super) fn is(&self, wanted: &Wanted) -> bool {
+        self.recipe == wanted.recipe
+    }
+
+    pub(super) fn ground(&self) -> &Arc<Ground> {
+        &self.ground
+    }
+
+    /// What the place offers, if it was ever listed.
+    fn listed(&self) -> Option<Arc<Offer>> {
+        let offer = self.ground.backend().offer().borrow().clone();
+        offer.capabilities.is_some().then_some(offer)
     }
 }
 
 impl Recipe {
     fn of(name: &str, server: &config::Server) -> Result<Self, String> {
-        let wrong = |error| format!("[servers.{name}]: {error}");
+        let wrong = |why| format!("[servers.{name}{why}");
         let content = server
             .content
             .as_ref()
             .map(|content| content.settings(name));
         let content = content.transpose();
         let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
-        if let (Some(settings), true) = (&content, server.has_no_place()) {
-            let place = Place::Files(settings.clone());
-            return Ok(Self {
-                place,
-                content: None,
-            });
-        }
-        let place = match &server.script {
-            Some(script) => {
-                let settings = script.settings();
-                let settings =
-                    settings.map_err(|error| format!("[servers.{name}.script]: {error}"))?;
-                Place::Script(settings.into())
-            }
-            None => Place::Mcp(target(server).map_err(wrong)?, treatment(server)),
+        let (place, content) = match content {
+            Some(settings) if server.has_no_place() => (Place::Files(settings), None),
+            content => (place(server).map_err(wrong)?, content),
         };
-        Ok(Self { place, content })
+        let layers = Layers {
+            validates: server.validates(),
+            content,
+            edits: server.edits(),
+        };
+        Ok(Self { place, layers })
     }
 
     fn is_at(&self, target: &Target) -> bool {
@@ -158,10 +202,26 @@ pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
     Recipe::of(name, server).map(drop)
 }
 
-/// What a server offers, if it was ever listed.
-fn listed(server: &Server) -> Option<Arc<Offer>> {
-    let offer = server.backend.offer().borrow().clone();
-    offer.capabilities.is_some().then_some(offer)
+/// Where a server's work is done. An error goes on behind `[servers.NAME`.
+fn place(server: &config::Server) -> Result<Place, String> {
+    if let Some(section) = &server.embedded {
+        let settings = embedded::settings(section);
+        return Ok(Place::Embedded(
+            settings.map_err(|why| format!(".embedded]: {why}"))?,
+        ));
+    }
+    if let Some(script) = &server.script {
+        let settings = script.settings();
+        let settings = settings.map_err(|why| format!(".script]: {why}"))?;
+        return Ok(Place::Script(settings.into()));
+    }
+    if let Some(embedded) = &server.embedded {
+        let settings = embedded::settings(embedded);
+        let settings = settings.map_err(|why| format!(".embedded]: {why}"))?;
+        return Ok(Place::Embedded(settings));
+    }
+    let target = target(server).map_err(|why| format!("]: {why}"))?;
+    Ok(Place::Mcp(target, treatment(server)))
 }
 
 /// How to reach a server, with its secrets in place.
@@ -238,11 +298,16 @@ fn settings(server: &config::Server) -> ServerSettings {
     let tools: HashMap<_, _> = server
         .tools
         .iter()
+        .filter(|(_, tool)| tool.has_limits())
         .map(|(name, tool)| (name.clone(), server.deadlines(Some(tool))))
         .collect();
     let default = ServerSettings::default();
     ServerSettings {
         deadlines: server.deadlines(None),
+        unset: Unset {
+            idle: server.idle_timeout.is_none(),
+            total: server.total_timeout.is_none(),
+        },
         tools,
         in_flight: server.max_in_flight.unwrap_or(default.in_flight),
         grace: server.grace.map_or(default.grace, Span::limit),
