@@ -10,6 +10,7 @@ mod mesh;
 mod script;
 mod sections;
 mod values;
+mod warm;
 
 pub(crate) use capabilities::{Capabilities, Clearance, Federation, Peer};
 pub(crate) use embedded::Embedded;

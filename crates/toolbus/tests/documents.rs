@@ -330,9 +330,9 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
-        ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
         let properties = schema["$defs"][section]["properties"]

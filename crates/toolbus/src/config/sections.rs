@@ -176,8 +176,8 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
-            ("embedded", self.embedded.is_some()),
             ("script", self.script.is_some()),
+            ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -217,15 +217,15 @@ impl Server {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
         }
+        if let Some(script) = &self.script {
+            script.check().map_err(|why| format!(".script]: {why}"))?;
+        }
+        self.check_edits()?;
         if let Some(embedded) = &self.embedded {
             embedded
                 .check()
                 .map_err(|why| format!(".embedded]: {why}"))?;
         }
-        if let Some(script) = &self.script {
-            script.check().map_err(|why| format!(".script]: {why}"))?;
-        }
-        self.check_edits()?;
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }

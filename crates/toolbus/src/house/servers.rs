@@ -50,10 +50,10 @@ pub(super) struct Made {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
-    /// In this process, in a Python module.
-    Embedded(embedded::Settings),
     /// In a process for each call.
     Script(Box<script::Settings>),
+    /// In this process, in a Python module.
+    Embedded(embedded::Settings),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -88,11 +88,11 @@ impl Wanted {
         let name = self.name.as_str();
         let place: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
-            Place::Embedded(settings) => embedded::start(name, settings),
             Place::Script(settings) => {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
+            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         self.on(&Arc::new(Ground::new(place)))
@@ -214,6 +214,11 @@ fn place(server: &config::Server) -> Result<Place, String> {
         let settings = script.settings();
         let settings = settings.map_err(|why| format!(".script]: {why}"))?;
         return Ok(Place::Script(settings.into()));
+    }
+    if let Some(embedded) = &server.embedded {
+        let settings = embedded::settings(embedded);
+        let settings = settings.map_err(|why| format!(".embedded]: {why}"))?;
+        return Ok(Place::Embedded(settings));
     }
     let target = target(server).map_err(|why| format!("]: {why}"))?;
     Ok(Place::Mcp(target, treatment(server)))
