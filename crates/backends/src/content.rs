@@ -13,6 +13,7 @@ use toolbus_model::{
     Outcome, Request,
 };
 
+mod argument;
 mod beneath;
 mod completing;
 mod files;

@@ -7,12 +7,15 @@
 //! control socket closes for whatever reason (our SIGKILL among them), the warden ends the child and everything that
 //! descends from it, also what has left its group or session, and then itself.
 
+mod census;
 mod limits;
+mod orders;
 mod raw;
 mod spawn;
 mod tail;
 pub mod warden;
 
+pub(crate) use limits::Confined;
 pub use limits::{Exceeded, Limits};
 pub(crate) use spawn::Streams;
 pub use spawn::{Child, Command, Ended};

@@ -170,7 +170,7 @@ fn is_lost(outcome: &Result<Outcome, Error>) -> bool {
 #[tokio::test]
 async fn a_call_whose_caller_does_not_come_back_is_cancelled_at_the_server() {
     let settings = Settings {
-        patience: Duration::from_millis(500),
+        patience: Duration::from_secs(3),
         ..Settings::default()
     };
     let place = Place::with(Era::Legacy, settings).await;

@@ -18,9 +18,9 @@ pub(crate) fn health() -> Response<Body> {
 /// Every server has been asked once. Which ones there are is told to callers only.
 /// Servers that are down do not make the gateway unready: the others are served.
 pub(crate) fn ready(gateway: &Gateway, in_detail: bool) -> Response<Body> {
-    let servers: serde_json::Map<_, _> = gateway
-        .offers()
-        .into_iter()
+    let offers = gateway.offers();
+    let servers: serde_json::Map<_, _> = offers
+        .iter()
         .map(|(name, offer)| {
             let state = match &offer.health {
                 Health::Starting => "starting",
@@ -38,8 +38,18 @@ pub(crate) fn ready(gateway: &Gateway, in_detail: bool) -> Response<Body> {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let mut state = json!({ "ready": is_ready });
+    let troubles: serde_json::Map<_, _> = offers
+        .iter()
+        .filter_map(|(name, offer)| {
+            let trouble = offer.trouble.as_deref()?;
+            Some((name.as_str().to_owned(), trouble.into()))
+        })
+        .collect();
     if in_detail {
         state["servers"] = servers.into();
+    }
+    if in_detail && !troubles.is_empty() {
+        state["troubles"] = troubles.into();
     }
     json_response(status, &state)
 }

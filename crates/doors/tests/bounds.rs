@@ -13,7 +13,7 @@ use toolbus_gateway::policy::Policy;
 use toolbus_gateway::{Gateway, Key, Setup};
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
@@ -74,7 +74,8 @@ async fn read(stream: &mut TcpStream) -> String {
 }
 
 fn short() -> Limits {
-    let brief = Duration::from_millis(200);
+    // Long enough for a request on a loaded machine, short enough to be waited for.
+    let brief = Duration::from_secs(1);
     Limits {
         head_within: brief,
         body_within: brief,

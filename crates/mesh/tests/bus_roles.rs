@@ -346,7 +346,7 @@ async fn what_is_denied_is_named_at_once() {
         .bucket("TOOLBUS_TOOLS", BucketSettings::default())
         .await
         .expect("a bucket");
-    let why = timeout(Duration::from_secs(2), bucket.put("_.a", "b".into()))
+    let why = timeout(Duration::from_secs(4), bucket.put("_.a", "b".into()))
         .await
         .expect("at once");
     let why = why.expect_err("not permitted").to_string();

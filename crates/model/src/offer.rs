@@ -82,6 +82,8 @@ pub struct Offer {
     pub changes: Changes,
     /// How it is.
     pub health: Health,
+    /// What is wrong although it works, such as a new index that is not used because it cannot be read.
+    pub trouble: Option<Arc<str>>,
 }
 
 impl Offer {
@@ -100,6 +102,7 @@ impl Offer {
             freshness: self.freshness,
             changes: self.changes,
             health: self.health.clone(),
+            trouble: self.trouble.clone(),
             ..Self::default()
         }
     }

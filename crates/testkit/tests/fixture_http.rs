@@ -53,7 +53,7 @@ async fn read_until(socket: &mut TcpStream, wanted: &str) -> String {
     let mut text = String::new();
     let mut piece = [0; 4096];
     while !text.contains(wanted) {
-        let read = tokio::time::timeout(Duration::from_secs(5), socket.read(&mut piece));
+        let read = tokio::time::timeout(Duration::from_secs(30), socket.read(&mut piece));
         let length = read.await.expect("in time").expect("read");
         assert!(
             length > 0,

@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod servers;
 mod stdio;
+mod streams;
 mod tools;
 mod up;
 mod worker;
@@ -179,15 +180,17 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The warden of one child: `warden CONTROL -- COMMAND...`.
+/// The warden of one child: `warden CONTROL [ORDER...] -- COMMAND...`.
 pub(crate) fn warden(arguments: &[OsString]) -> ExitCode {
     let control = arguments
         .first()
         .and_then(|number| number.to_str()?.parse().ok());
-    let (Some(control), Some(command)) = (control, arguments.get(2..)) else {
+    let end = arguments.iter().position(|word| word == "--");
+    let (Some(control), Some(end @ 1..)) = (control, end) else {
         return ExitCode::from(2);
     };
-    match toolbus_backends::process::warden::run(control, command) {
+    let (orders, command) = (&arguments[1..end], &arguments[end + 1..]);
+    match toolbus_backends::process::warden::run(control, orders, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

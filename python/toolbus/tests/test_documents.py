@@ -10,7 +10,7 @@ from _peer import FORMS, ROOT, Host
 
 SHOWN = [
     (page, name, body)
-    for page in ("docs/python.md", "docs/mesh.md", "python/toolbus/README.md")
+    for page in ("docs/sdk.md", "docs/mesh.md", "python/toolbus/README.md")
     for name, body in re.findall(r"^```python (\S+)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 ]
 
@@ -47,7 +47,7 @@ def test_an_example(tmp_path: Path, host: Callable[..., Host], page: str, name: 
 def test_the_bounds_are_those_of_the_code() -> None:
     from toolbus import _engine, _session, _threads
 
-    rows = (ROOT / "docs/python.md").read_text()
+    rows = (ROOT / "docs/sdk.md").read_text()
     assert f"| calls under way in one process | {_engine.MAX_CALLS:,};" in rows
     assert f"| calls that wait for a person | {_engine.MAX_PARKED}, for {_engine.PARKED_FOR / 60:.0f} minutes each |" in rows
     assert f"| a result | {_session.MAX_RESULT // 1024**2} MiB |" in rows

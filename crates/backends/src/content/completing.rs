@@ -1,9 +1,12 @@
 //! Completing an argument of a prompt, or a variable of a template.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use toolbus_model::{Error, Object};
 
 use super::Inside;
+use super::path::Inner;
 use super::state::State;
 
 /// The most values of one answer (completion/complete).
@@ -25,78 +28,81 @@ impl Inside {
             ));
         };
         let values = match reference.str("type").as_deref() {
-            Some("ref/prompt") => {
-                let prompt = reference
-                    .str("name")
-                    .and_then(|name| state.prompts.get(&*name));
-                let Some(prompt) = prompt else {
-                    return Ok(None);
-                };
-                let argument = prompt
-                    .arguments
-                    .iter()
-                    .find(|argument| argument.name == name);
-                let argument = argument.ok_or_else(|| {
-                    wrong(&format!(
-                        "prompt {:?} has no argument {name:?}",
-                        prompt.name
-                    ))
-                })?;
-                argument.values.clone()
-            }
-            Some("ref/resource") => {
-                let uri = reference.str("uri").unwrap_or_default();
-                let Some(at) = self.spaces.iter().position(|space| space.template() == uri) else {
-                    return Ok(None);
-                };
-                let missing = || wrong(&format!("the template {uri} has no variable {name:?}"));
-                self.variable(state, at, &name, params)
-                    .ok_or_else(missing)?
-            }
-            _ => return Ok(None),
+            Some("ref/prompt") => argument_of(state, &reference, &name).transpose(),
+            Some("ref/resource") => self
+                .variable_of(state, &reference, &name, params)
+                .transpose(),
+            _ => None,
         };
-        Ok(Some(completion(values, &typed)))
+        let values = values.transpose().map_err(|why| wrong(&why))?;
+        Ok(values.map(|values| completion(values, &typed)))
     }
 
-    /// The values of a template's variable; `None` where it has no such one.
-    fn variable(
+    /// The values of a template's variable; `None` where the template is not ours.
+    fn variable_of(
         &self,
         state: &State,
-        at: usize,
+        reference: &Object,
         name: &str,
         params: &Object,
-    ) -> Option<Vec<String>> {
-        let files = state.files.get(at)?;
-        if !self.spaces[at].is_skills {
+    ) -> Result<Option<Vec<String>>, String> {
+        let uri = reference.str("uri").unwrap_or_default();
+        let at = self.spaces.iter().position(|space| space.template() == uri);
+        let Some((space, files)) = at.and_then(|at| Some((&self.spaces[at], state.files.get(at)?)))
+        else {
+            return Ok(None);
+        };
+        match (name, space.is_skills) {
             // Written as they stand in the URI, which an expansion with `+` leaves as it is.
-            return (name == "path")
-                .then(|| files.keys().map(super::path::Inner::encoded).collect());
-        }
-        match name {
-            "skill" => Some(state.skills.keys().cloned().collect()),
-            "name" => {
-                let given = params.object("context").and_then(Result::ok);
-                let given = given
-                    .and_then(|context| context.object("arguments"))
-                    .and_then(Result::ok);
-                let skill =
-                    given.and_then(|given| given.str("skill").map(std::borrow::Cow::into_owned));
-                let of = |path: &str| match path.split_once('/') {
-                    Some((own, name)) if skill.as_ref().is_none_or(|skill| skill == own) => {
-                        Some(name.to_owned())
-                    }
-                    _ => None,
-                };
-                let mut names: Vec<_> = files.keys().filter_map(|path| of(path.as_str())).collect();
-                // The template's variable holds no slash.
-                names.retain(|name| !name.contains('/'));
-                names.sort_unstable();
-                names.dedup();
-                Some(names)
-            }
-            _ => None,
+            ("path", false) => Ok(Some(files.keys().map(Inner::encoded).collect())),
+            ("skill", true) => Ok(Some(state.skills.keys().cloned().collect())),
+            ("name", true) => Ok(Some(names_of(files.keys(), chosen_skill(params)))),
+            _ => Err(format!("the template {uri} has no variable {name:?}")),
         }
     }
+}
+
+/// The values of a prompt's argument; `None` where the prompt is not ours.
+fn argument_of(
+    state: &State,
+    reference: &Object,
+    name: &str,
+) -> Result<Option<Vec<String>>, String> {
+    let prompt = reference
+        .str("name")
+        .and_then(|name| state.prompts.get(&*name));
+    let Some(prompt) = prompt else {
+        return Ok(None);
+    };
+    let argument = prompt
+        .arguments
+        .iter()
+        .find(|argument| argument.name == name);
+    match argument {
+        Some(argument) => Ok(Some(argument.values.clone())),
+        None => Err(format!("prompt {:?} has no argument {name:?}", prompt.name)),
+    }
+}
+
+/// The skill that the client says it has chosen already.
+fn chosen_skill(params: &Object) -> Option<String> {
+    let context = params.object("context")?.ok()?;
+    let arguments = context.object("arguments")?.ok()?;
+    arguments.str("skill").map(std::borrow::Cow::into_owned)
+}
+
+/// The files of one skill, or of all. The template's variable holds no slash.
+fn names_of<'p>(paths: impl Iterator<Item = &'p Inner>, chosen: Option<String>) -> Vec<String> {
+    let of = |path: &'p Inner| match path.as_str().split_once('/') {
+        Some((skill, name))
+            if !name.contains('/') && chosen.as_ref().is_none_or(|chosen| chosen == skill) =>
+        {
+            Some(name.to_owned())
+        }
+        _ => None,
+    };
+    let names: BTreeSet<_> = paths.filter_map(of).collect();
+    names.into_iter().collect()
 }
 
 /// Those values that begin as was typed, or, if there are none, those that have it somewhere.

@@ -78,7 +78,7 @@ impl Files {
             files: self,
             seen: Seen::default(),
             left: MAX_VISITED,
-            passed_over: 0,
+            too_large: None,
         };
         walk.enter(&Folder::open(&self.path)?, None, 1);
         if walk.left == 0 {
@@ -94,10 +94,14 @@ impl Files {
         while walk.seen.files.len() > self.max_files {
             walk.seen.files.pop_last();
         }
-        if walk.passed_over > 0 {
-            let (count, limit) = (walk.passed_over, self.max_bytes);
+        if let Some((first, count)) = walk.too_large.take() {
+            let others = match count {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            let limit = self.max_bytes;
             walk.complain(&format!(
-                "{count} files are larger than {limit} bytes: they are not served"
+                "not served, because larger than max_bytes = {limit}: {first}{others}"
             ));
         }
         Ok(walk.seen)
@@ -109,7 +113,8 @@ struct Walk<'f> {
     files: &'f Files,
     seen: Seen,
     left: usize,
-    passed_over: usize,
+    /// The first file that is too large, and how many are.
+    too_large: Option<(Inner, usize)>,
 }
 
 impl Walk<'_> {
@@ -152,7 +157,8 @@ impl Walk<'_> {
             return;
         }
         if stamp.size > self.files.max_bytes as u64 {
-            self.passed_over += 1;
+            let (_, count) = self.too_large.get_or_insert((path, 0));
+            *count += 1;
             return;
         }
         self.seen.files.insert(path, stamp);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::watch;
 use toolbus_model::json::Edit;
-use toolbus_model::{Changes, Health, Item, Object, Offer, Raw};
+use toolbus_model::{Changes, Health, Item, Object, Offer, Raw, Revision};
 
 use super::Inside;
 use super::state::State;
@@ -123,6 +123,7 @@ fn alone(inside: &Inside, state: &State) -> Offer {
         templates: state.lists.templates.clone(),
         capabilities: state.is_known.then(|| capabilities(inside, None)),
         info: Some(Raw::of(&info)),
+        revision: Some(Revision::V2026_07_28.as_str()),
         changes: state.changes,
         health: known(Health::Up),
         ..Offer::default()

@@ -9,6 +9,16 @@ pub(super) enum Part {
     Value(usize),
 }
 
+impl Part {
+    /// What stands there with these values.
+    pub(super) fn with<'a>(&'a self, values: &'a [String]) -> &'a str {
+        match self {
+            Self::Text(text) => text,
+            Self::Value(at) => &values[*at],
+        }
+    }
+}
+
 /// Cuts a text at its placeholders. One is `{{name}}`, with or without spaces within; `\{{` writes braces that are none.
 /// Other things in braces stay as they are. `line` is the one where the text begins.
 pub(super) fn parts(text: &str, line: usize, names: &[&str]) -> Result<Vec<Part>, String> {

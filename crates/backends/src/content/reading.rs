@@ -6,8 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::io::Errno;
+use serde_json::Value;
 use toolbus_model::json::write_string;
-use toolbus_model::{Call, Cause, Error, Kind, Object, Offer, Raw};
+use toolbus_model::{Call, Cause, Error, Kind, Object, Offer};
 
 use super::beneath::{self, Folder};
 use super::settings::{SKILLS, Space};
@@ -44,14 +45,17 @@ impl Inside {
             match uri {
                 system::CONTEXT => {
                     let skills = state.skills.keys().map(String::as_str).collect();
-                    let told = Raw::of(&system::context(&self.name, offer, skills));
-                    return Ok(json_text(uri, &told));
+                    return Ok(json_text(uri, &system::context(&self.name, offer, skills)));
                 }
-                system::STATS => return Ok(json_text(uri, &Raw::of(&system::stats(offer)))),
+                system::STATS => return Ok(json_text(uri, &system::stats(offer))),
                 system::MEMORY => return self.memory(uri, call).await,
                 _ => {}
             }
         }
+        self.file(state, uri, call).await
+    }
+
+    async fn file(&self, state: &State, uri: &str, call: &Call) -> Result<Object, Error> {
         let unknown = || Error::Unknown {
             kind: Kind::Resource,
             name: uri.to_owned(),
@@ -162,9 +166,8 @@ fn unreadable(error: &io::Error) -> Error {
     Error::Unavailable(Cause::new(format!("the file cannot be read: {error}")).into())
 }
 
-fn json_text(uri: &str, value: &Raw) -> Object {
-    let text = String::from_utf8_lossy(value.bytes()).into_owned();
-    result(uri, "application/json", Ok(text))
+fn json_text(uri: &str, value: &Value) -> Object {
+    result(uri, "application/json", Ok(value.to_string()))
 }
 
 /// A result around content, written in one pass.

@@ -113,22 +113,8 @@ impl Surveyor {
             let Some((skill, "SKILL.md")) = path.as_str().split_once('/') else {
                 continue;
             };
-            let known = heads.remove(path);
-            let known = Known::renewed(known, *stamp, || {
-                let (matter, _) = matter::split(&text(files, path)?)
-                    .map(|(matter, body)| (matter, body.len()))?;
-                let own = |name| {
-                    matter.as_ref().map_or(Ok(None), |matter| {
-                        Ok::<_, String>(matter.text(name)?.map(str::to_owned))
-                    })
-                };
-                Ok((
-                    Head {
-                        name: own("name")?,
-                        description: own("description")?,
-                    },
-                    Vec::new(),
-                ))
+            let known = Known::renewed(heads.remove(path), *stamp, || {
+                Ok((head(&text(files, path)?)?, Vec::new()))
             });
             self.note(files, path, &known);
             skills.insert(skill.to_owned(), known.read.clone().unwrap_or_default());
@@ -153,15 +139,7 @@ impl Surveyor {
         let mut before = std::mem::take(&mut self.prompts);
         let mut named: BTreeMap<Arc<str>, (Arc<Prompt>, &Inner)> = BTreeMap::new();
         for (path, stamp) in &held {
-            let known = Known::renewed(before.remove(path), *stamp, || {
-                let stem = path
-                    .as_str()
-                    .rsplit('/')
-                    .next()
-                    .and_then(|name| name.strip_suffix(".md"));
-                let (prompt, said) = Prompt::parse(stem.unwrap_or_default(), &text(&files, path)?)?;
-                Ok((Arc::new(prompt), said))
-            });
+            let known = Known::renewed(before.remove(path), *stamp, || prompt(&files, path));
             self.note(&files, path, &known);
             if let Some(prompt) = &known.read {
                 match named.get(&prompt.name) {
@@ -214,7 +192,7 @@ impl<T> Known<T> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_nanos());
-        let is_settled = i128::try_from(now).unwrap_or_default() - stamp.modified > UNSETTLED;
+        let is_settled = i128::try_from(now).unwrap_or_default() - stamp.last_change() > UNSETTLED;
         let (read, wrong) = match read() {
             Ok((new, said)) => (Some(new), said),
             Err(why) if before.is_some() => (
@@ -230,6 +208,29 @@ impl<T> Known<T> {
             wrong,
         }
     }
+}
+
+/// What the front matter of a `SKILL.md` says.
+fn head(text: &str) -> Result<Head, String> {
+    let (matter, _) = matter::split(text)?;
+    let own = |name| match &matter {
+        None => Ok::<_, String>(None),
+        Some(matter) => Ok(matter.text(name)?.map(str::to_owned)),
+    };
+    Ok(Head {
+        name: own("name")?,
+        description: own("description")?,
+    })
+}
+
+/// The prompt in a file, and what should be said about it.
+fn prompt(files: &Files, path: &Inner) -> Result<(Arc<Prompt>, Vec<String>), String> {
+    let name = path.as_str().rsplit('/').next();
+    let stem = name
+        .and_then(|name| name.strip_suffix(".md"))
+        .unwrap_or_default();
+    let (prompt, said) = Prompt::parse(stem, &text(files, path)?)?;
+    Ok((Arc::new(prompt), said))
 }
 
 /// A file's text.

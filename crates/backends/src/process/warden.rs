@@ -1,9 +1,8 @@
 //! The warden's own side: a single small process per child, which starts it, watches it, and leaves nothing behind.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -15,6 +14,9 @@ use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
 };
 
+use super::census;
+use super::limits::{Exceeded, Limits};
+use super::orders::Orders;
 use super::raw;
 
 /// How long a child may take to end by itself once it is asked to. With it, everything is gone within two seconds of
@@ -27,15 +29,24 @@ const HUNT: Duration = Duration::from_secs(10);
 /// Between two rounds of the hunt.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// Runs a warden: `control` is the inherited socket's number, `command` the program and its arguments. Returns when the
-/// child and all its descendants are gone.
-pub fn run(control: RawFd, command: &[OsString]) -> io::Result<()> {
-    let mut control = UnixStream::from(raw::adopt(control));
+/// Between two counts of what the child and all it started use.
+const COUNT_EVERY: Duration = Duration::from_millis(50);
+
+/// How soon after the child its last descendant is gone, where there was none.
+const ALONE: Duration = Duration::from_millis(1);
+
+/// Runs a warden: `control` is the inherited socket's number, `orders` are words such as `memory=1024`, `command` is the
+/// program and its arguments. Returns when the child and all its descendants are gone.
+pub fn run(control: RawFd, orders: &[OsString], command: &[OsString]) -> io::Result<()> {
+    let mut control = UnixStream::from(raw::adopt_aside(control)?);
+    let orders = Orders::parse(orders)?;
+    let side = orders.side.map(raw::adopt_as_third).transpose()?;
     raw::keep_descriptors_private()?;
     set_child_subreaper(Some(getpid()))?;
-    let pid = match start(command) {
+    let pid = match start(command, side, &orders.limits) {
         Ok(pid) => pid,
         Err(error) => {
+            orders.clear();
             writeln!(control, "failed {error}")?;
             return Ok(());
         }
@@ -43,21 +54,32 @@ pub fn run(control: RawFd, command: &[OsString]) -> io::Result<()> {
     writeln!(control, "started {}", pid.as_raw_nonzero())?;
     release_streams()?;
     let mut reaper = Reaper::start(pid)?;
-    if !wait_for_end(&control, &mut reaper)? {
+    let over = wait_for_end(&control, &mut reaper, &orders.limits)?;
+    if over == Over::Asked {
         end_gently(pid, &mut reaper)?;
     }
     hunt(&mut reaper)?;
+    orders.clear();
+    let verdict = match over {
+        Over::Exceeded(limit) => format!("exceeded {limit}"),
+        Over::Ended | Over::Asked => reaper.verdict(),
+    };
     // We may be gone, which is why this was done.
-    let _ = writeln!(control, "{}", reaper.verdict());
+    let _ = writeln!(control, "{verdict}");
     Ok(())
 }
 
-fn start(command: &[OsString]) -> io::Result<Pid> {
+/// Starts the child. What it has as descriptor 3 is closed here when this returns.
+fn start(command: &[OsString], side: Option<OwnedFd>, limits: &Limits) -> io::Result<Pid> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::other("no command was given"))?;
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
+    if let Some(side) = &side {
+        raw::inherit(&mut command, side);
+    }
+    raw::limit(&mut command, limits.of_kernel());
     raw::die_with_parent(&mut command);
     let child = command.spawn()?;
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
@@ -125,18 +147,42 @@ impl Reaper {
     }
 }
 
-/// Waits until the child ends (true) or is to be ended (false).
-fn wait_for_end(control: &UnixStream, reaper: &mut Reaper) -> io::Result<bool> {
-    let mut fds = [
-        PollFd::new(&reaper.news, PollFlags::IN),
-        PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
-    ];
-    poll_again(&mut fds, None)?;
-    let ended = !fds[0].revents().is_empty();
-    if ended {
-        reaper.news.read_exact(&mut [0])?;
+/// Why it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// The child ended.
+    Ended,
+    /// It is to be ended: we were asked to, or nobody is there any more to ask.
+    Asked,
+    /// It is to be ended for a limit.
+    Exceeded(Exceeded),
+}
+
+/// Waits until the child ends or is to be ended.
+fn wait_for_end(control: &UnixStream, reaper: &mut Reaper, limits: &Limits) -> io::Result<Over> {
+    let within = limits.are_counted().then_some(COUNT_EVERY);
+    let within = within.map(Timespec::try_from).transpose();
+    let within = within.map_err(io::Error::other)?;
+    loop {
+        let mut fds = [
+            PollFd::new(&reaper.news, PollFlags::IN),
+            PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+        ];
+        let count = poll_again(&mut fds, within.as_ref())?;
+        let (ended, asked) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+        if ended {
+            reaper.news.read_exact(&mut [0])?;
+            return Ok(Over::Ended);
+        }
+        if asked {
+            return Ok(Over::Asked);
+        }
+        if count == 0
+            && let Some(limit) = census::exceeded(limits)
+        {
+            return Ok(Over::Exceeded(limit));
+        }
     }
-    Ok(ended)
 }
 
 fn end_gently(child: Pid, reaper: &mut Reaper) -> io::Result<()> {
@@ -152,9 +198,12 @@ fn end_gently(child: Pid, reaper: &mut Reaper) -> io::Result<()> {
 
 /// Kills descendants until none is left. Those whose parents die become our own children, so none can slip away.
 fn hunt(reaper: &mut Reaper) -> io::Result<()> {
+    if reaper.news(ALONE)? == Some(true) {
+        return Ok(());
+    }
     let until = Instant::now() + HUNT;
     while Instant::now() < until {
-        for pid in descendants()? {
+        for pid in census::descendants()? {
             let _ = kill_process(pid, Signal::KILL);
         }
         if reaper.news(ROUND)? == Some(true) {
@@ -162,37 +211,6 @@ fn hunt(reaper: &mut Reaper) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Every process that descends from this one.
-fn descendants() -> io::Result<Vec<Pid>> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        // One that has just ended is none of ours any more.
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // `pid (name) state ppid ...`, where the name may hold anything.
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        children.entry(parent.unwrap_or(0)).or_default().push(pid);
-    }
-    let mut found = Vec::new();
-    let mut next = vec![getpid().as_raw_nonzero().get()];
-    while let Some(parent) = next.pop() {
-        let own = children.remove(&parent).unwrap_or_default();
-        found.extend(own.iter().copied().filter_map(Pid::from_raw));
-        next.extend(own);
-    }
-    Ok(found)
 }
 
 fn poll_again(fds: &mut [PollFd<'_>], within: Option<&Timespec>) -> io::Result<usize> {

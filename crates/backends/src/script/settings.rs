@@ -6,6 +6,8 @@ use std::time::Duration;
 use toolbus_model::Object;
 
 use super::spec::Limits;
+use super::table;
+use super::warm;
 
 /// A place of scripts, as it is configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,8 @@ pub struct Settings {
     pub at_once: usize,
     /// Calls that wait for a process. Further ones are refused.
     pub waiting: usize,
+    /// Interpreters that are kept ready for calls. Without them each call starts a process.
+    pub warm: Option<warm::Settings>,
 }
 
 /// A file that says which tools there are.
@@ -88,6 +92,30 @@ pub enum Schema {
     Inline(Object),
     /// In a file of its own.
     File(PathBuf),
+}
+
+impl Settings {
+    /// Nothing at all.
+    pub fn empty() -> Self {
+        Self {
+            source: None,
+            tools: Vec::new(),
+            base: Base {
+                run: None,
+                env: Vec::new(),
+                cwd: None,
+                limits: Limits::default(),
+            },
+            at_once: 1,
+            waiting: 0,
+            warm: None,
+        }
+    }
+
+    /// What is wrong with it, as far as can be known without reading a file.
+    pub fn check(&self) -> Result<(), String> {
+        table::check(self)
+    }
 }
 
 /// Processes at once at most: each is an interpreter of some tens of MiB.

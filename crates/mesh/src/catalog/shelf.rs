@@ -147,6 +147,7 @@ impl Shelf {
                 resources,
             },
             health: self.health(),
+            trouble: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What becomes of a bus when its server is killed, stopped, or loses what it stored.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use crate::contract::{SOON, message, next};
 use crate::server::Server;
 
 /// Long enough to notice that a server no longer says anything.
-const NOTICED: Duration = Duration::from_secs(20);
+const NOTICED: Duration = Duration::from_secs(30);
 
 async fn link(bus: &NatsBus, is_it: impl Fn(&Link) -> bool) -> Link {
     let mut link = bus.link();
@@ -28,6 +28,18 @@ async fn up(bus: &NatsBus, number: u64) {
 
 async fn down(bus: &NatsBus) {
     link(bus, |link| matches!(link, Link::Down(_))).await;
+}
+
+/// Waits until so many more were counted.
+async fn more(count: &AtomicUsize, wanted: usize) {
+    let before = count.load(Ordering::Relaxed);
+    let counted = async {
+        while count.load(Ordering::Relaxed) < before + wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let counted = tokio::time::timeout(NOTICED, counted).await;
+    counted.expect("it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,24 +73,32 @@ async fn nothing_of_a_lost_connection_is_delivered_later() {
         }
     });
     let is_over = Arc::new(AtomicBool::new(false));
+    let (sent, refused) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let sending = tokio::task::spawn_blocking({
         let (sender, is_over) = (sender.clone(), is_over.clone());
+        let (sent, refused) = (sent.clone(), refused.clone());
         move || {
             let mut outcomes = Vec::new();
             while !is_over.load(Ordering::Relaxed) {
                 outcomes.push(sender.send(message("late.a", outcomes.len().to_string())));
+                let count = if outcomes.last() == Some(&Ok(())) {
+                    &sent
+                } else {
+                    &refused
+                };
+                count.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_micros(20));
             }
             outcomes
         }
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    more(&sent, 1_000).await;
     server.kill();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    more(&refused, 1_500).await;
     let server = server.restart(true).await;
     up(&sender, 2).await;
     up(&receiver, 2).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    more(&sent, 1_000).await;
     is_over.store(true, Ordering::Relaxed);
     let outcomes = sending.await.expect("it sends");
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -45,6 +45,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failed> {
         );
     }
     for (name, offer) in &offers {
+        if let Some(trouble) = &offer.trouble {
+            failed += 1;
+            say::out(format!("FAIL  {name}: {trouble}"));
+        }
         match &offer.health {
             Health::Up | Health::Resting => say::out(format!("ok    {name}: {}", summary(offer))),
             Health::Starting => {

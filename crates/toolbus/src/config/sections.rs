@@ -11,6 +11,8 @@ use serde::Deserialize;
 use super::capabilities::Clearance;
 use super::content::Content;
 use super::edits::Tool;
+use super::embedded::Embedded;
+use super::script::Script;
 use super::values::{Secret, Span, Url};
 
 /// `[gateway]`
@@ -86,8 +88,12 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// A Python module inside this process.
+    pub(crate) embedded: Option<Embedded>,
     /// Resources and prompts from files: beside the tools of another kind, or by themselves.
     pub(crate) content: Option<Content>,
+    /// A process for each call.
+    pub(crate) script: Option<Script>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -170,6 +176,8 @@ impl Server {
         let kinds = [
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
+            ("script", self.script.is_some()),
+            ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -209,7 +217,15 @@ impl Server {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
         }
+        if let Some(script) = &self.script {
+            script.check().map_err(|why| format!(".script]: {why}"))?;
+        }
         self.check_edits()?;
+        if let Some(embedded) = &self.embedded {
+            embedded
+                .check()
+                .map_err(|why| format!(".embedded]: {why}"))?;
+        }
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }

@@ -1,4 +1,4 @@
-//! Values that are more than text: durations, secrets, URLs.
+//! Values that are more than text: durations, sizes, secrets, URLs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -74,6 +74,66 @@ impl JsonSchema for Span {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "number"], "description": "A duration such as 90s, 5m or 1h 30m, or a number of seconds; 0, off, and what is below 0 turn a limit off.", "examples": ["90s", "5m", "off", 90]})
+    }
+}
+
+/// A size such as `64MiB`, or a number of bytes; `0` or `off` turns a limit off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Size {
+    /// What a size is written in.
+    const UNITS: [(&str, u64); 4] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("B", 1),
+    ];
+
+    /// The limit, where it is not turned off.
+    pub(crate) fn limit(self) -> Option<u64> {
+        Some(self.0).filter(|size| *size > 0)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "off" {
+            return Some(Self(0));
+        }
+        let units = Self::UNITS.iter();
+        let mut units = units.filter_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+        let (number, bytes) = units.next().unwrap_or((text, 1));
+        let number: u64 = number.trim().parse().ok()?;
+        number.checked_mul(bytes).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a size is a number of bytes or a text such as \"64MiB\""
+        )]
+        enum Written {
+            Bytes(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Bytes(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
+                D::Error::custom(format!("{text:?} is not a size; write it like \"64MiB\" or \"1GiB\", or \"off\" for no limit"))
+            }),
+        }
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "integer"], "minimum": 0, "description": "A size such as 64MiB or 1GiB, or a number of bytes; 0 or off turns a limit off.", "examples": ["64MiB", "1GiB", 1_048_576, "off"]})
     }
 }
 

@@ -12,9 +12,12 @@ use toolbus_backends::edited::{self, Edited};
 use toolbus_backends::layer::Ground;
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
+use toolbus_backends::script::{self, ScriptServer};
+use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings, Unset};
 use toolbus_model::{Backend, Offer, ServerName};
 
+use super::embedded;
 use crate::config::{self, Config, Span};
 use crate::memory::Memory;
 
@@ -47,6 +50,10 @@ pub(super) struct Made {
 enum Place {
     /// At an MCP server.
     Mcp(Target, mcp::Settings),
+    /// In a process for each call.
+    Script(Box<script::Settings>),
+    /// In this process, in a Python module.
+    Embedded(embedded::Settings),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -81,6 +88,11 @@ impl Wanted {
         let name = self.name.as_str();
         let place: Arc<dyn Backend> = match &self.recipe.place {
             Place::Mcp(target, treatment) => self.start_mcp(target, treatment, memory, starts, old),
+            Place::Script(settings) => {
+                let place = ScriptServer::begin(name, script::Settings::clone(settings));
+                Arc::new(ToolServer(place))
+            }
+            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         self.on(&Arc::new(Ground::new(place)))
@@ -161,7 +173,7 @@ impl Made {
 
 impl Recipe {
     fn of(name: &str, server: &config::Server) -> Result<Self, String> {
-        let wrong = |error| format!("[servers.{name}]: {error}");
+        let wrong = |why| format!("[servers.{name}{why}");
         let content = server
             .content
             .as_ref()
@@ -170,10 +182,7 @@ impl Recipe {
         let content = content.map_err(|error| format!("[servers.{name}.content]: {error}"))?;
         let (place, content) = match content {
             Some(settings) if server.has_no_place() => (Place::Files(settings), None),
-            content => {
-                let target = target(server).map_err(wrong)?;
-                (Place::Mcp(target, treatment(server)), content)
-            }
+            content => (place(server).map_err(wrong)?, content),
         };
         let layers = Layers {
             validates: server.validates(),
@@ -191,6 +200,28 @@ impl Recipe {
 /// What is wrong with a server, as far as can be known without starting it.
 pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
     Recipe::of(name, server).map(drop)
+}
+
+/// Where a server's work is done. An error goes on behind `[servers.NAME`.
+fn place(server: &config::Server) -> Result<Place, String> {
+    if let Some(section) = &server.embedded {
+        let settings = embedded::settings(section);
+        return Ok(Place::Embedded(
+            settings.map_err(|why| format!(".embedded]: {why}"))?,
+        ));
+    }
+    if let Some(script) = &server.script {
+        let settings = script.settings();
+        let settings = settings.map_err(|why| format!(".script]: {why}"))?;
+        return Ok(Place::Script(settings.into()));
+    }
+    if let Some(embedded) = &server.embedded {
+        let settings = embedded::settings(embedded);
+        let settings = settings.map_err(|why| format!(".embedded]: {why}"))?;
+        return Ok(Place::Embedded(settings));
+    }
+    let target = target(server).map_err(|why| format!("]: {why}"))?;
+    Ok(Place::Mcp(target, treatment(server)))
 }
 
 /// How to reach a server, with its secrets in place.

@@ -15,7 +15,8 @@ use toolbus_mesh::bus::nats::{NatsBus, Settings};
 use toolbus_mesh::bus::{Bucket, BucketSettings, Bus, Headers, Message, NotSent};
 use toolbus_mesh::frame::header;
 use toolbus_mesh::registry::{
-    ServedServer, ServerLists, ServerRecord, ToolRecord, WORKER_TTL, WorkerRecord, bucket, digest,
+    HEARTBEAT, ServedServer, ServerLists, ServerRecord, ToolRecord, WORKER_TTL, WorkerRecord,
+    bucket, digest,
 };
 use toolbus_mesh::subject::{NO_TENANT, Subjects, token};
 
@@ -178,9 +179,31 @@ impl Impostor {
         let all = subjects.instance_all(ID);
         let tools: Vec<&str> = script.keys().copied().collect();
         let mut requests = bus.subscribe(&all, None, 64).await.expect("heard");
+        // What it is told of its calls is not answered, but there is somebody to tell it to.
+        let mut told = bus
+            .subscribe(&subjects.control(ID), None, 64)
+            .await
+            .expect("heard");
         let answering = Arc::clone(&bus);
+        let beat = Message {
+            subject: subjects.heartbeat(ID),
+            payload: r#"{"inFlight":0,"capacity":64,"draining":false,"digest":""}"#.into(),
+            ..Message::default()
+        };
         tasks.spawn(async move {
-            while let Some(request) = requests.next().await {
+            let mut beats = tokio::time::interval(HEARTBEAT);
+            loop {
+                let request = tokio::select! {
+                    request = requests.next() => request,
+                    _ = told.next() => continue,
+                    _ = beats.tick() => {
+                        let _ = answering.send(beat.clone());
+                        continue;
+                    }
+                };
+                let Some(request) = request else {
+                    break;
+                };
                 let tool = request.headers.get(header::NAME).unwrap_or_default();
                 for (headers, body) in script.get(tool).cloned().unwrap_or_default() {
                     let message = frame(&request, &headers, body);

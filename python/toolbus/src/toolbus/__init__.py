@@ -20,6 +20,7 @@ from toolbus._context import Context
 from toolbus._errors import Cancelled, ElicitationNotSupported, ToolError
 from toolbus._forms import Elicited
 from toolbus._run import serve
+from toolbus._skills import skill_command
 from toolbus._worker import Worker
 
 __version__ = "0.1.0"
@@ -39,4 +40,5 @@ __all__ = [
     "ToolError",
     "Worker",
     "serve",
+    "skill_command",
 ]

@@ -11,6 +11,7 @@ from toolbus._json import dumps
 if TYPE_CHECKING:
     from toolbus._engine import Engine
     from toolbus._session import Session, Terms
+    from toolbus._threads import Job
     from toolbus._tool import Tool
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Call:
     """A call, from its request to its result. But for what is said to be safe, it belongs to the loop's thread."""
 
     __slots__ = (
-        "arguments", "asked", "cancelled", "engine", "id", "is_begun", "is_counted", "limit", "meta", "questions", "reported", "result", "session", "state",
+        "arguments", "asked", "cancelled", "engine", "id", "is_begun", "is_counted", "job", "limit", "meta", "questions", "reported", "result", "session", "state",
         "task", "terms", "timer", "tool",
     )
 
@@ -46,6 +47,8 @@ class Call:
         # When a function in a thread is to have ended.
         self.limit: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
+        # The same of a function in a thread.
+        self.job: Job | None = None
         self.questions: dict[str, Question] = {}
         self.asked = 0
         # Under which requestState it is parked, until when, and its result where it ended meanwhile.
@@ -62,6 +65,16 @@ class Call:
         params |= {"total": total} if total is not None else {}
         params |= {"message": message} if message is not None else {}
         self._tell("notifications/progress", params)
+
+    def heartbeat(self) -> None:
+        """Safe from any thread."""
+        if self.terms.token is None:
+            return
+        if self.terms.beats:
+            return self._tell("toolbus/heartbeat", {})
+        # MCP has no other sign of life, and wants each report to go beyond the last one.
+        done = 0.0 if self.reported == float("-inf") else self.reported + max(abs(self.reported), 1.0) * 1e-9
+        self.progress(done, None, None)
 
     def log(self, level: str, data: Any, logger: str | None) -> None:
         """Safe from any thread."""

@@ -61,6 +61,11 @@ class Context:
         self._call.progress(done, total, message)
         return _DONE
 
+    def heartbeat(self) -> Done:
+        """Says that the work goes on: a call that says nothing for too long is given up, and this moves that limit."""
+        self._call.heartbeat()
+        return _DONE
+
     def log(self, level: str, data: Any, logger: str | None = None) -> Done:
         """Sends a log line to the caller: text, or anything that JSON can write. Most callers do not ask for any.
 

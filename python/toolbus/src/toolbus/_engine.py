@@ -45,6 +45,8 @@ class Engine:
         self.tools: dict[str, Tool] = worker.tools
         self._thread = threading.get_ident()
         self._threads = Threads(worker.threads)
+        # Set where signals are others' business: then what a tool raises is contained, whatever it is.
+        self.contains_all = False
         self._under_way = 0
         self._parked: dict[str, Call] = {}
         self._posted: deque[Callable[[], None]] = deque()
@@ -59,6 +61,11 @@ class Engine:
         self._opened = {"capabilities": capabilities, "serverInfo": info} | said
         listed = _inner({"tools": [tool.definition for tool in self.tools.values()]})
         self._listed, self._listed_before = listed + fresh, listed
+
+    @property
+    def threads(self) -> Threads:
+        """Where functions run that are no coroutines."""
+        return self._threads
 
     def in_loop(self) -> bool:
         """Whether this is the loop's thread."""
@@ -122,7 +129,7 @@ class Engine:
         else:
             if call.tool.timeout is not None:
                 call.limit = self.loop.call_later(call.tool.timeout, self._overdue, call)
-            self._threads.run(lambda: self._in_thread(call, positions, named))
+            call.job = self._threads.run(lambda: self._in_thread(call, positions, named))
 
     if sys.version_info >= (3, 12):
 
@@ -140,9 +147,9 @@ class Engine:
         if not call.cancelled:
             try:
                 ended = call.tool.encode(await self._result(call.tool, positions, named)), None
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
             except BaseException as error:
+                if isinstance(error, (KeyboardInterrupt, GeneratorExit)) and not self.contains_all:
+                    raise
                 ended = _answer(call, error)
         self._end(call, *ended)
 
@@ -169,6 +176,7 @@ class Engine:
         elif not call.cancelled:
             self._send(call, late, None)
         call.cancelled = True
+        self._give_up(call)
 
     def _end(self, call: Call, result: bytes, error: RpcError | None) -> None:
         if call.limit is not None:
@@ -201,6 +209,12 @@ class Engine:
         if call.session is not None:
             call.session.calls.pop(call.id, None)
         call.cancel()
+        self._give_up(call)
+
+    def _give_up(self, call: Call) -> None:
+        # A function that never looks must not take the place of others for ever.
+        if call.job is not None:
+            self._threads.give_up(call.job)
 
     # From threads.
 
@@ -310,9 +324,10 @@ def _run(call: Call, positions: list[Any], named: dict[str, Any]) -> Ended:
             value.close()
             raise TypeError("the function returned a coroutine: make what is decorated an 'async def'")
         return call.tool.encode(value), None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        # In a thread of ours it cannot come from the keyboard.
+        if isinstance(error, KeyboardInterrupt) and call.tool.kind == "inline" and not call.engine.contains_all:
+            raise
         return _answer(call, error)
 
 

@@ -47,6 +47,8 @@ class Terms:
     # The rank of the lowest level that is to be logged.
     level: int | None
     legacy: bool = False
+    # A sign of life is said as such, and not as progress.
+    beats: bool = False
 
 
 class Session(asyncio.Protocol):

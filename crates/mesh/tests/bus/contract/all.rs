@@ -11,7 +11,7 @@ pub(crate) mod messages;
 pub(crate) mod objects;
 
 /// Long enough for anything that happens at all.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Long enough to believe that nothing comes.
 pub(crate) const QUIET: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use crate::peer::{Client, Revision};
 use crate::support::upstream::Era;
 
 /// How long something may take that is looked for again and again.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until something is there.
 fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {

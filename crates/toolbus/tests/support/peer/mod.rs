@@ -26,7 +26,7 @@ pub use revision::Revision;
 use wire::{Arrival, Origin, Wire};
 
 /// How long the gateway may take for anything; what takes longer is missing.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Rounds of questions within one request.
 const ROUNDS: usize = 6;
