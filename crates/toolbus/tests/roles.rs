@@ -10,6 +10,8 @@ mod differences;
 mod peer;
 #[path = "roles/role.rs"]
 mod role;
+#[path = "roles/supervised.rs"]
+mod supervised;
 mod support;
 #[path = "roles/transcript.rs"]
 mod transcript;
@@ -60,6 +62,11 @@ fn the_host_on_stdio() {
 #[test]
 fn a_worker_of_the_mesh() {
     play(Role::Mesh);
+}
+
+#[test]
+fn a_script_for_each_call() {
+    play(Role::Script);
 }
 
 #[test]

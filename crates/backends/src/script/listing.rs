@@ -1,5 +1,6 @@
 //! Python that serves its own tools: `python -m toolbus.script` is asked which they are.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -27,9 +28,18 @@ pub(super) fn command(python: &Python, what: &str) -> Vec<String> {
     words.map(str::to_owned).into()
 }
 
+/// What Python said it serves.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Its tools.
+    pub(super) records: Vec<Record>,
+    /// The files that it consists of.
+    pub(super) files: Vec<PathBuf>,
+}
+
 /// Asks for the tools.
-pub(super) async fn ask(python: &Python, base: &Base) -> Result<Vec<Record>, String> {
-    let words = command(python, "--list");
+pub(super) async fn ask(python: &Python, base: &Base) -> Result<Listed, String> {
+    let words = located(command(python, "--list"), base.cwd.as_deref());
     let run = RunSpec {
         line: Template::fill(&words, &Facts::default())?,
         env: base.env.clone(),
@@ -40,10 +50,10 @@ pub(super) async fn ask(python: &Python, base: &Base) -> Result<Vec<Record>, Str
         },
     };
     let never = std::future::pending();
-    let ran = cold::execute(&run, &Object::empty(), None, never).await;
+    let ran = cold::execute(None, &run, &Object::empty(), None, never).await;
     let ran = ran.map_err(|error| error.to_string())?;
     let served = &python.served;
-    records(&ran).map_err(|why| {
+    listed(&ran).map_err(|why| {
         format!(
             "{served}: {why}; command: {}{}",
             ran.command,
@@ -62,7 +72,7 @@ fn words_of(ran: &Ran) -> String {
     }
 }
 
-fn records(ran: &Ran) -> Result<Vec<Record>, String> {
+fn listed(ran: &Ran) -> Result<Listed, String> {
     match &ran.end {
         End::Ended(Ended::Exit(0)) => {}
         End::Ended(ended) => return Err(format!("its tools cannot be listed: {ended}")),
@@ -79,10 +89,23 @@ fn records(ran: &Ran) -> Result<Vec<Record>, String> {
     if tools.len() > MOST_TOOLS {
         return Err(format!("it has more than {MOST_TOOLS} tools"));
     }
-    tools
-        .into_iter()
-        .map(|tool| record(tool).ok_or_else(wrong))
-        .collect()
+    let records = tools.into_iter().map(|tool| record(tool).ok_or_else(wrong));
+    let files = list.raw("files").and_then(|files| files.read().ok());
+    Ok(Listed {
+        records: records.collect::<Result<_, _>>()?,
+        files: files.unwrap_or_default(),
+    })
+}
+
+/// A program that is named by a relative path lies where we were started, for a call's working folder is empty at first.
+pub(super) fn located(mut words: Vec<String>, cwd: Option<&Path>) -> Vec<String> {
+    if let (None, Some(program)) = (cwd, words.first_mut())
+        && program.contains('/')
+        && let Ok(path) = std::path::absolute(&*program)
+    {
+        *program = path.to_string_lossy().into_owned();
+    }
+    words
 }
 
 fn record(tool: &RawValue) -> Option<Record> {

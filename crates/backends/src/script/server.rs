@@ -1,5 +1,6 @@
 //! A place of scripts: its tools, its calls, and what happens when its files change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use super::run::{Order, Runs};
 use super::settings::Settings;
 use super::table::{Table, named_files};
 use super::verdict;
+use super::warm::Warm;
 use crate::tools::{Job, Tools};
 use crate::watch::Watch;
 
@@ -25,7 +27,7 @@ pub struct ScriptServer(Arc<Inner>);
 
 struct Inner {
     name: String,
-    settings: Settings,
+    settings: Arc<Settings>,
     runs: Box<dyn Runs>,
     places: Places,
     table: ArcSwap<Table>,
@@ -47,11 +49,11 @@ impl ScriptServer {
     pub fn begin(name: &str, settings: Settings) -> Self {
         let inner = Arc::new(Inner {
             name: name.to_owned(),
-            runs: runs(&settings),
+            runs: runs(name, &settings),
             places: Places::new(settings.at_once, settings.waiting),
             table: ArcSwap::default(),
             offer: watch::Sender::new(Arc::new(before(name))),
-            settings,
+            settings: Arc::new(settings),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -65,8 +67,11 @@ impl ScriptServer {
 }
 
 /// How processes are had.
-fn runs(_settings: &Settings) -> Box<dyn Runs> {
-    Box::new(Cold)
+fn runs(name: &str, settings: &Settings) -> Box<dyn Runs> {
+    match &settings.warm {
+        None => Box::new(Cold),
+        Some(warm) => Box::new(Warm::begin(name, warm.clone(), settings)),
+    }
 }
 
 /// What is offered before anything is read.
@@ -131,10 +136,18 @@ impl Inner {
                 Ok(table) => self.take(table),
                 Err(why) => self.refuse(&why),
             }
-            watch.follow(self.table.load().files(&self.settings));
+            watch.follow(self.followed());
             let changed = watch.changed().await;
             tracing::debug!(server = self.name, ?changed, "files have changed");
         }
+    }
+
+    fn followed(&self) -> Vec<PathBuf> {
+        let mut files = named_files(&self.settings);
+        files.extend_from_slice(self.table.load().files());
+        files.sort_unstable();
+        files.dedup();
+        files
     }
 
     /// Serves these tools from now on.

@@ -8,7 +8,7 @@ use toolbus_model::json::{Edit, write_string};
 use toolbus_model::{Item, Object};
 
 use super::index::{self, Record};
-use super::listing;
+use super::listing::{self, Listed};
 use super::settings::{Declared, Definition, Schema, Settings, Source};
 use super::spec::{Facts, RunSpec, Template, Tool};
 
@@ -20,17 +20,30 @@ const LARGEST_SCHEMA: u64 = 1024 * 1024;
 pub(super) struct Table {
     tools: Vec<Arc<Tool>>,
     places: HashMap<String, usize>,
+    files: Vec<PathBuf>,
 }
 
 impl Table {
     /// Reads what the settings name. An error names the file, or the key of the configuration.
-    pub(super) async fn read(settings: &Settings) -> Result<Self, String> {
-        let records = match &settings.source {
-            None => Vec::new(),
-            Some(Source::Index(path)) => index::read(path)?,
+    pub(super) async fn read(settings: &Arc<Settings>) -> Result<Self, String> {
+        let listed = match &settings.source {
             Some(Source::Python(python)) => listing::ask(python, &settings.base).await?,
+            None | Some(Source::Index(_)) => Listed::default(),
         };
-        Self::of(settings, &records)
+        let settings = Arc::clone(settings);
+        // Indexes may be large, and disks slow.
+        let read = move || {
+            let indexed = match &settings.source {
+                Some(Source::Index(path)) => index::read(path)?,
+                None | Some(Source::Python(_)) => Vec::new(),
+            };
+            let records = [listed.records, indexed].concat();
+            let mut table = Self::of(&settings, &records)?;
+            table.find_files(&settings, listed.files);
+            Ok(table)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     fn of(settings: &Settings, records: &[Record]) -> Result<Self, String> {
@@ -94,16 +107,22 @@ impl Table {
         self.tools.iter().map(item).collect()
     }
 
-    /// The files of which this was made or by which its tools are run, as far as they are known.
-    pub(super) fn files(&self, settings: &Settings) -> Vec<PathBuf> {
+    /// Notes the files of which this was made, and by which its tools are run, as far as they are known.
+    fn find_files(&mut self, settings: &Settings, listed: Vec<PathBuf>) {
         let mut files = named_files(settings);
+        files.extend(listed);
         for tool in &self.tools {
             let words = tool.run.line.words().map(PathBuf::from);
             files.extend(words.filter(|word| word.is_absolute() && word.is_file()));
         }
         files.sort_unstable();
         files.dedup();
-        files
+        self.files = files;
+    }
+
+    /// The files that it depends on.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 
@@ -168,12 +187,13 @@ fn run_spec(
             facts.tool
         )
     })?;
+    let cwd = own.and_then(|own| own.cwd.clone()).or(base.cwd.clone());
+    let words = listing::located(words, cwd.as_deref());
     let line = Template::fill(&words, facts)?;
     let mut env = base.env.clone();
     let own_env = own.map(|own| own.env.as_slice()).unwrap_or_default();
     env.retain(|(name, _)| own_env.iter().all(|(own, _)| own != name));
     env.extend_from_slice(own_env);
-    let cwd = own.and_then(|own| own.cwd.clone()).or(base.cwd.clone());
     Ok(RunSpec {
         line,
         env,

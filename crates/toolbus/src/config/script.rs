@@ -1,17 +1,18 @@
 //! `[servers.NAME.script]`: a process for each call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toolbus_backends::process;
 use toolbus_backends::script::{
-    Base, Declared, Definition, Limits, Python, Schema, Settings, Source, WAITING, at_once,
+    Base, Declared, Definition, Limits, Python, Schema, Settings, Source, WAITING, at_once, warm,
 };
 use toolbus_model::Object;
 
 use super::values::{Secret, Size, Span};
+use super::warm::Warm;
 
 /// The most processes at once, and calls that wait for them: more is a machine of its own.
 const LARGEST: [(&str, usize); 2] = [("at_once", 256), ("waiting", 65_536)];
@@ -42,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) at_once: Option<usize>,
     /// Calls that wait for a process. 1024 where it is not set.
     pub(crate) waiting: Option<usize>,
+    /// Interpreters that are kept ready. Where it is not set, each call starts a process.
+    pub(crate) warm: Option<Warm>,
     /// Tools, by their names: declared here, or how single tools of the index are run.
     pub(crate) tools: IndexMap<String, ScriptTool>,
 }
@@ -146,6 +149,8 @@ impl Script {
             }
         }
         self.limits.check()?;
+        self.warm.as_ref().map_or(Ok(()), Warm::check)?;
+        self.warm()?;
         for (name, tool) in &self.tools {
             tool.limits
                 .check()
@@ -181,9 +186,28 @@ impl Script {
                 cwd: self.cwd.clone(),
                 limits,
             },
-            at_once: self.at_once.unwrap_or_else(at_once),
+            at_once: self.at_once(),
             waiting: self.waiting.unwrap_or(WAITING),
+            warm: self.warm()?,
         })
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once.unwrap_or_else(at_once)
+    }
+
+    /// What is kept ready.
+    fn warm(&self) -> Result<Option<warm::Settings>, String> {
+        let served = self.python.as_ref();
+        let interpreter = served.map(|_| {
+            self.interpreter
+                .as_deref()
+                .unwrap_or(Path::new(INTERPRETER))
+        });
+        let program = self.run.as_deref().and_then(<[_]>::first).map(Path::new);
+        let python = interpreter.or(program);
+        let settings = |warm: &Warm| warm.settings(python, self.at_once());
+        self.warm.as_ref().map(settings).transpose()
     }
 
     /// No file says which tools there are.
@@ -198,9 +222,19 @@ impl Script {
             let interpreter = self.interpreter.clone();
             Some(Source::Python(Python {
                 interpreter: interpreter.unwrap_or_else(|| INTERPRETER.into()),
-                served,
+                served: lies_at(served),
             }))
         })
+    }
+}
+
+/// What is named by a relative path lies where we were started; a call's own working folder is empty at first.
+fn lies_at(served: String) -> String {
+    let path = served.split(':').next().unwrap_or_default();
+    let is_path = path.contains('/') || path.ends_with(".py") || Path::new(path).exists();
+    match std::path::absolute(&served) {
+        Ok(absolute) if is_path => absolute.to_string_lossy().into_owned(),
+        _ => served,
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::capabilities::Clearance;
 use super::content::Content;
 use super::edits::Tool;
+use super::embedded::Embedded;
 use super::script::Script;
 use super::values::{Secret, Span, Url};
 
@@ -87,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) stdio: Option<Stdio>,
     /// A server at a URL.
     pub(crate) http: Option<Http>,
+    /// A Python module inside this process.
+    pub(crate) embedded: Option<Embedded>,
     /// Resources and prompts from files: beside the tools of another kind, or by themselves.
     pub(crate) content: Option<Content>,
     /// A process for each call.
@@ -174,6 +177,7 @@ impl Server {
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
             ("script", self.script.is_some()),
+            ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
@@ -217,6 +221,11 @@ impl Server {
             script.check().map_err(|why| format!(".script]: {why}"))?;
         }
         self.check_edits()?;
+        if let Some(embedded) = &self.embedded {
+            embedded
+                .check()
+                .map_err(|why| format!(".embedded]: {why}"))?;
+        }
         if let Some(content) = &self.content {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }

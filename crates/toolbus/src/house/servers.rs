@@ -17,6 +17,7 @@ use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings, Unset};
 use toolbus_model::{Backend, Offer, ServerName};
 
+use super::embedded;
 use crate::config::{self, Config, Span};
 use crate::memory::Memory;
 
@@ -51,6 +52,8 @@ enum Place {
     Mcp(Target, mcp::Settings),
     /// In a process for each call.
     Script(Box<script::Settings>),
+    /// In this process, in a Python module.
+    Embedded(embedded::Settings),
     /// Nowhere: there are files and prompts alone.
     Files(content::Settings),
 }
@@ -89,6 +92,7 @@ impl Wanted {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
+            Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
         self.on(&Arc::new(Ground::new(place)))
@@ -200,10 +204,21 @@ pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
 
 /// Where a server's work is done. An error goes on behind `[servers.NAME`.
 fn place(server: &config::Server) -> Result<Place, String> {
+    if let Some(section) = &server.embedded {
+        let settings = embedded::settings(section);
+        return Ok(Place::Embedded(
+            settings.map_err(|why| format!(".embedded]: {why}"))?,
+        ));
+    }
     if let Some(script) = &server.script {
         let settings = script.settings();
         let settings = settings.map_err(|why| format!(".script]: {why}"))?;
         return Ok(Place::Script(settings.into()));
+    }
+    if let Some(embedded) = &server.embedded {
+        let settings = embedded::settings(embedded);
+        let settings = settings.map_err(|why| format!(".embedded]: {why}"))?;
+        return Ok(Place::Embedded(settings));
     }
     let target = target(server).map_err(|why| format!("]: {why}"))?;
     Ok(Place::Mcp(target, treatment(server)))

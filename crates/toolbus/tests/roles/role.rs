@@ -1,9 +1,9 @@
 //! The roles that Python can have, each on a stage of its own: a gateway, and what belongs to it.
 
-use std::path::PathBuf;
-
 use serde_json::json;
+use tempfile::TempDir;
 
+use crate::supervised::Supervised;
 use crate::support::mesh::{Nats, Worker};
 use crate::support::{Gateway, text, wait_for, workspace};
 
@@ -14,13 +14,34 @@ pub(crate) enum Role {
     Host,
     /// `toolbus worker FILE`, a process of its own, reached over NATS.
     Mesh,
+    /// A process for each call.
+    Script,
+}
+
+impl Role {
+    /// As the documents call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Host => "child process",
+            Self::Mesh => "worker",
+            Self::Script => "script",
+        }
+    }
 }
 
 /// A gateway that serves the module, and whatever else has to run for it.
 pub(crate) struct Stage {
     pub(crate) gateway: Gateway,
+    _others: Others,
+}
+
+/// In the order in which they are ended.
+#[derive(Default)]
+struct Others {
+    _runner: Option<Supervised>,
     _worker: Option<Worker>,
     _nats: Option<Nats>,
+    _folder: Option<TempDir>,
 }
 
 /// The module, which is shown to readers too.
@@ -29,56 +50,69 @@ fn module() -> String {
 }
 
 /// The Python of the test environment.
-fn python() -> Option<PathBuf> {
+fn python() -> Option<String> {
     let python = workspace(".venv/bin/python");
     if !python.exists() {
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "skipped: no Python environment");
         return None;
     }
-    Some(python)
+    Some(text(&python))
+}
+
+/// Where the package is that the module imports, as a line for the section of a child process.
+fn env() -> String {
+    let path = text(&workspace("python/toolbus/src"));
+    format!("env = {{ PYTHONPATH = {} }}\n", json!(path))
 }
 
 impl Stage {
     /// `None`, and a word about it, where something is not installed.
     pub(crate) fn set(role: Role) -> Option<Self> {
-        let python = text(&python()?);
+        let (python, module, env) = (python()?, module(), env());
         match role {
             Role::Host => {
-                let command = json!([python, "-m", "toolbus.host", module()]);
-                Some(Self::of(&format!(
-                    "[servers.twelve.stdio]\ncommand = {command}\n{}",
-                    sdk()
-                )))
+                let command = json!([python, "-m", "toolbus.host", module]);
+                let section = format!("[servers.twelve.stdio]\ncommand = {command}\n{env}");
+                Some(Self::of(&section, Others::default()))
             }
-            Role::Mesh => {
-                let nats = Nats::start()?;
-                let mut worker = nats.worker_command(&nats.url(), "twelve");
-                worker.args([&module(), "--python", &python]);
-                worker.env("PYTHONPATH", workspace("python/toolbus/src"));
-                let worker = Worker::start(worker);
-                let gateway = Gateway::start(&format!("[mesh]\nurl = \"{}\"\n", nats.url()));
-                wait_for("the worker's tools", || gateway.tools("/mcp").len() == 12);
-                Some(Self {
-                    gateway,
-                    _worker: Some(worker),
-                    _nats: Some(nats),
-                })
-            }
+            Role::Mesh => Self::mesh(&python, &module),
+            Role::Script => Some(Self::of(
+                &format!(
+                    "[servers.twelve.script]\npython = {}\ninterpreter = {}\n{env}",
+                    json!(module),
+                    json!(python)
+                ),
+                Others::default(),
+            )),
         }
     }
 
-    fn of(config: &str) -> Self {
+    fn mesh(python: &str, module: &str) -> Option<Self> {
+        let nats = Nats::start()?;
+        let mut worker = nats.worker_command(&nats.url(), "twelve");
+        worker.args([module, "--python", python]);
+        worker.env("PYTHONPATH", workspace("python/toolbus/src"));
+        let others = Others {
+            _worker: Some(Worker::start(worker)),
+            ..Others::default()
+        };
+        let section = format!("[mesh]\nurl = \"{}\"\n", nats.url());
+        Some(Self::of(
+            &section,
+            Others {
+                _nats: Some(nats),
+                ..others
+            },
+        ))
+    }
+
+    fn of(config: &str, others: Others) -> Self {
+        let gateway = Gateway::start(config);
+        wait_for("the tools", || gateway.tools("/mcp").len() == 12);
         Self {
-            gateway: Gateway::start(config),
-            _worker: None,
-            _nats: None,
+            gateway,
+            _others: others,
         }
     }
-}
-
-/// Where the package is that the module imports, as a line for the section of a child process.
-fn sdk() -> String {
-    let path = text(&workspace("python/toolbus/src"));
-    format!("env = {{ PYTHONPATH = {} }}\n", json!(path))
 }

@@ -25,6 +25,9 @@ _USAGE = "usage: python -m toolbus.script FILE|FOLDER|MODULE TOOL|--list"
 # The channel beside stdout.
 _SIDE = 3
 
+# Files that are told of one target.
+_MAX_FILES = 1000
+
 # MCP's error where a tool asks a caller that cannot be asked.
 _CANNOT_ASK = -32021
 
@@ -47,7 +50,7 @@ def main(arguments: list[str]) -> int:
         for problem in loaded.problems:
             print(f"toolbus: {problem}", file=sys.stderr)
         given = {} if tool == "--list" else _read(source)
-        answer = asyncio.run(_answer(loaded, tool, given, side))
+        answer = asyncio.run(_answer(loaded, target, tool, given, side))
     except _kernel.LoadError as error:
         return _failed(sink, str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -75,10 +78,10 @@ def _read(source: int) -> dict[str, Any]:
     return given
 
 
-async def _answer(loaded: _kernel.Loaded, tool: str, given: dict[str, Any], side: int | None) -> bytes:
+async def _answer(loaded: _kernel.Loaded, target: str, tool: str, given: dict[str, Any], side: int | None) -> bytes:
     kernel = await _kernel.Kernel.of(loaded)
     if tool == "--list":
-        return dumps({"tools": await kernel.tools()})
+        return dumps({"tools": await kernel.tools(), "files": _files(target)})
     task = asyncio.ensure_future(_call(kernel, tool, given, side))
     # Asked to stop, a function has its `finally` blocks run.
     with suppress(NotImplementedError, ValueError, RuntimeError):
@@ -86,6 +89,17 @@ async def _answer(loaded: _kernel.Loaded, tool: str, given: dict[str, Any], side
     answer = await task
     await kernel.close()
     return answer
+
+
+def _files(target: str) -> list[str]:
+    """The files of all that was imported from the folder where the target lies; a change of one can change a tool."""
+    path = target if os.path.exists(target) else target.rpartition(":")[0]
+    if not os.path.exists(path):
+        path = getattr(sys.modules.get(target.partition(".")[0]), "__file__", None) or ""
+    path = os.path.realpath(path) if path else ""
+    folder = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), "") if path else None
+    files = {os.path.realpath(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    return sorted(file for file in files if folder and file.startswith(folder))[:_MAX_FILES]
 
 
 async def _call(kernel: _kernel.Kernel, tool: str, given: dict[str, Any], side: int | None) -> bytes:
