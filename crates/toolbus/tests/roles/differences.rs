@@ -43,6 +43,13 @@ const DIFFERENCES: &[Difference] = &[
         why: "The process is this call's alone: how it ends is how the call ends. Elsewhere it takes other calls with it.",
     },
     Difference {
+        step: "crashing the interpreter",
+        roles: &[Role::Embedded],
+        instead: r#"{"answer": {"result": {"content": [{"text": "SystemExit: os._exit would end the gateway that this runs in, and is refused", "type": "text"}], "isError": true}}}"#,
+        what: "a result with `isError`: leaving is refused",
+        why: "The interpreter is in the gateway. What does end it without asking, such as a segmentation fault, ends the gateway.",
+    },
+    Difference {
         step: "needing elicitation",
         roles: SCRIPTS,
         instead: r#"{"answer": {"result": {"content": [{"text": "This tool asks its caller for something. A script cannot: its process ends with its answer. Serve the tool by a runner, or embedded.", "type": "text"}], "isError": true}}}"#,
