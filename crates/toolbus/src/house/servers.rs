@@ -204,6 +204,12 @@ pub(crate) fn check(name: &str, server: &config::Server) -> Result<(), String> {
 
 /// Where a server's work is done. An error goes on behind `[servers.NAME`.
 fn place(server: &config::Server) -> Result<Place, String> {
+    if let Some(section) = &server.embedded {
+        let settings = embedded::settings(section);
+        return Ok(Place::Embedded(
+            settings.map_err(|why| format!(".embedded]: {why}"))?,
+        ));
+    }
     if let Some(script) = &server.script {
         let settings = script.settings();
         let settings = settings.map_err(|why| format!(".script]: {why}"))?;
