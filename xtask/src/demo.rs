@@ -1,6 +1,7 @@
 //! The main job on real input: two real servers behind one gateway, called by a real client in both eras of MCP.
 
 mod mesh;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,6 +89,11 @@ pub(crate) fn demo(place: &Place) -> Result<()> {
         &ask_the_doctor,
         || demo.run(&demo.typed_call()),
     )?;
+    step(
+        "10. One Python file in two roles: a process that stays, and a process for each call",
+        "docs/python.md has the roles; `toolbus doctor examples/roles/toolbus.toml` says which of them is not well",
+        || demo.roles(),
+    )?;
     say(format_args!(
         "\nDone: all of it worked, in {:.1} s after set-up and build.",
         begun.elapsed().as_secs_f64()
@@ -116,9 +122,13 @@ fn build(place: &Place) -> Result<PathBuf> {
 impl Demo<'_> {
     /// A command of toolbus about the servers shown, as one types it at the top of the checkout.
     fn typed(&self, command: &str) -> String {
+        format!("{} {command} {CONFIG}", self.program())
+    }
+
+    /// The program, as one types it there.
+    fn program(&self) -> std::path::Display<'_> {
         let toolbus = self.toolbus.strip_prefix(self.place.root());
-        let toolbus = toolbus.unwrap_or(&self.toolbus).display();
-        format!("{toolbus} {command} {CONFIG}")
+        toolbus.unwrap_or(&self.toolbus).display()
     }
 
     fn typed_call(&self) -> String {

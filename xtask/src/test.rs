@@ -1,5 +1,6 @@
 //! Everything that CI runs, one step after the other, each timed; the last line adds it all up.
 
+mod embedded;
 mod unit;
 
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ impl Count {
 
 type Step = (&'static str, fn(&Place) -> Result<Count>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("setup", |place| {
         setup::setup(place).map(|()| Count::ONE_PASSED)
     }),
@@ -55,7 +56,7 @@ const STEPS: [Step; 11] = [
     ("clippy", |place| {
         checked(
             place,
-            "clippy --quiet --workspace --all-targets -- -D warnings",
+            "clippy --quiet --workspace --exclude toolbus-embedded --all-targets -- -D warnings",
         )
     }),
     ("tests", unit::tests),
@@ -70,6 +71,7 @@ const STEPS: [Step; 11] = [
     ("real clients", real_clients),
     ("soak, a slice of each part", slice),
     ("chaos, a slice", a_little_chaos),
+    ("Python inside", embedded::tests),
 ];
 
 /// Steps that talk to processes, whose failure is worth a second look. One that passes then is named for what it is:

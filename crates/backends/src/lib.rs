@@ -8,6 +8,7 @@ pub mod content;
 pub mod edited;
 pub mod layer;
 pub mod mcp;
+mod pool;
 pub mod process;
 pub mod pulse;
 pub mod runner;

@@ -11,6 +11,7 @@ mod index;
 mod limits;
 mod listing;
 mod places;
+mod process;
 mod run;
 mod server;
 mod settings;
@@ -18,6 +19,7 @@ mod side;
 mod spec;
 mod table;
 mod verdict;
+pub mod warm;
 
 pub use server::ScriptServer;
 pub use settings::{

@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod servers;
 mod stdio;
+mod streams;
 mod tools;
 mod up;
 mod worker;

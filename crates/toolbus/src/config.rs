@@ -4,13 +4,17 @@ mod capabilities;
 mod clients;
 mod content;
 mod edits;
+mod embedded;
 mod load;
 mod mesh;
+mod runner;
 mod script;
 mod sections;
 mod values;
+mod warm;
 
 pub(crate) use capabilities::{Capabilities, Clearance, Federation, Peer};
+pub(crate) use embedded::Embedded;
 pub(crate) use load::{Problem, Source, check, find, load, parse};
 pub(crate) use mesh::{Mesh, ServerKind, Urls};
 pub(crate) use sections::{Audit, Caller, Gateway, Http, Server, Sessions, Start, Stdio};

@@ -2,6 +2,7 @@
 
 mod abroad;
 mod capability;
+mod embedded;
 mod farewells;
 mod guests;
 mod mesh;

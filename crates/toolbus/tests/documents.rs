@@ -332,6 +332,7 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.http]`", "Http"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
         let properties = schema["$defs"][section]["properties"]
@@ -342,7 +343,7 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "content", "tools"],
+                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
                     "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
@@ -13,6 +13,9 @@ use crate::say::say;
 
 /// More failures than this are no matter of luck.
 const FEW: usize = 3;
+
+/// All of the workspace but what has Python inside, which is a step of its own.
+pub(super) const USUAL: [&str; 3] = ["--workspace", "--exclude", "toolbus-embedded"];
 
 /// What a run of cargo said.
 #[derive(Default)]
@@ -25,13 +28,23 @@ struct Told {
 
 /// Runs all tests, and few failed ones again.
 pub(super) fn tests(place: &Place) -> Result<Count> {
-    let told = cargo_test(place, &["--no-fail-fast"])?;
+    twice(place, &USUAL, &|_| ())
+}
+
+/// [`tests`] of what is chosen, by a cargo that was prepared.
+pub(super) fn twice(
+    place: &Place,
+    which: &[&str],
+    prepare: &dyn Fn(&mut Command),
+) -> Result<Count> {
+    let cargo_test = |arguments: &[&str]| cargo_test(place, &[which, arguments].concat(), prepare);
+    let told = cargo_test(&["--no-fail-fast"])?;
     let mut count = told.count;
     if (1..=FEW).contains(&count.failed) && !told.failed.is_empty() {
         say("\n== tests, once more those that failed");
         let mut again = vec!["--no-fail-fast", "--", "--exact"];
         again.extend(told.failed.iter().map(String::as_str));
-        let second = cargo_test(place, &again)?.count;
+        let second = cargo_test(&again)?.count;
         if second.failed == 0 && second.passed >= count.failed {
             count.passed += count.failed;
             count.unsteady = std::mem::take(&mut count.failed);
@@ -46,10 +59,10 @@ pub(super) fn tests(place: &Place) -> Result<Count> {
 }
 
 /// Runs tests of the workspace, shows what they write, and counts them.
-fn cargo_test(place: &Place, arguments: &[&str]) -> Result<Told> {
+fn cargo_test(place: &Place, arguments: &[&str], prepare: &dyn Fn(&mut Command)) -> Result<Told> {
     let mut test = cargo();
-    test.args(["test", "--quiet", "--workspace"])
-        .args(arguments);
+    test.args(["test", "--quiet"]).args(arguments);
+    prepare(&mut test);
     test.current_dir(place.root()).stdout(Stdio::piped());
     let mut child = test.spawn().map_err(|error| not_started(&test, &error))?;
     let mut told = Told::default();

@@ -15,13 +15,18 @@ use super::path::Inner;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) size: u64,
-    /// Nanoseconds since 1970.
-    pub(super) modified: i128,
+    /// Nanoseconds since 1970, as the next one.
+    modified: i128,
     changed: i128,
     place: (u64, u64),
 }
 
 impl Stamp {
+    /// When anything about the file changed last, in nanoseconds since 1970.
+    pub(super) fn last_change(&self) -> i128 {
+        self.modified.max(self.changed)
+    }
+
     fn of(stat: &Stat) -> Self {
         let nanos = |seconds: i128, nanos: i128| seconds * 1_000_000_000 + nanos;
         Self {

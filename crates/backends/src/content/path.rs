@@ -94,6 +94,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_is_taken_stays_below_and_is_spelt_as_we_spell_it() {
+        const PARTS: [&str; 20] = [
+            "..", ".", "/", "//", "%2e", "%2E", "%2F", "%5C", "\\", "%00", "%25", "a", "b.md", "~",
+            "?", "#", "%C3%A4", "ä", "\u{2024}", "%",
+        ];
+        let (mut seed, mut taken) = (7_u64, 0);
+        for _ in 0..50_000 {
+            let mut text = String::new();
+            for _ in 0..=seed % 6 {
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(PARTS[usize::try_from(seed >> 33).expect("small") % PARTS.len()]);
+            }
+            let Some(path) = Inner::decode(&text) else {
+                continue;
+            };
+            taken += 1;
+            assert_eq!(path.encoded(), text);
+            let stays =
+                |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\\', '/']);
+            assert!(path.names().all(stays), "{text}");
+        }
+        assert!(taken > 100, "{taken}");
+    }
+
+    #[test]
     fn a_path_has_one_spelling() {
         for (path, uri) in [
             ("a/b.md", "a/b.md"),

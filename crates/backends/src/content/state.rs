@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) prompts: BTreeMap<Arc<str>, Arc<Prompt>>,
     /// The file of the memory.
     pub(super) memory: Option<Stamp>,
-    pub(super) lists: Lists,
+    pub(super) lists: Arc<Lists>,
     /// How often each list changed.
     pub(super) changes: Changes,
 }
@@ -54,14 +54,17 @@ impl State {
         settings: &Settings,
         spaces: &[Space],
     ) -> Self {
-        self.lists = Lists {
-            resources: self.resources(settings, spaces),
-            templates: spaces.iter().map(template).collect(),
-            prompts: self.prompts.values().map(|prompt| prompt.item()).collect(),
+        self.lists = match self.reads_like(before) {
+            true => Arc::clone(&before.lists),
+            false => Arc::new(Lists {
+                resources: self.resources(settings, spaces),
+                templates: spaces.iter().map(template).collect(),
+                prompts: self.prompts.values().map(|prompt| prompt.item()).collect(),
+            }),
         };
         let differs = |differs: bool| u64::from(before.is_known && differs);
         let (now, then) = (&self.lists, &before.lists);
-        let resources = now.resources != then.resources || now.templates != then.templates;
+        let resources = now.resources != then.resources;
         self.changes = Changes {
             resources: before.changes.resources + differs(resources),
             prompts: before.changes.prompts + differs(now.prompts != then.prompts),
@@ -69,6 +72,17 @@ impl State {
         };
         self.is_known = true;
         self
+    }
+
+    /// The lists are the same as before: what most looks see, and what must cost little where there are many files.
+    fn reads_like(&self, before: &Self) -> bool {
+        let same = |(now, then): (&BTreeMap<Inner, Stamp>, &BTreeMap<Inner, Stamp>)| {
+            now.keys().eq(then.keys())
+        };
+        before.is_known
+            && self.files.iter().zip(&before.files).all(same)
+            && self.skills == before.skills
+            && self.prompts == before.prompts
     }
 
     fn resources(&self, settings: &Settings, spaces: &[Space]) -> Vec<Item> {

@@ -192,7 +192,7 @@ impl<T> Known<T> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_nanos());
-        let is_settled = i128::try_from(now).unwrap_or_default() - stamp.modified > UNSETTLED;
+        let is_settled = i128::try_from(now).unwrap_or_default() - stamp.last_change() > UNSETTLED;
         let (read, wrong) = match read() {
             Ok((new, said)) => (Some(new), said),
             Err(why) if before.is_some() => (

@@ -8,40 +8,16 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use toolbus_model::{Cause, Error};
 use toolbus_protocol::gather::Gather;
 
 use super::events::Events;
 use super::outgoing::MAX_MESSAGE;
-
-/// How long an idle connection is kept. Common servers close theirs after five seconds; a request sent into that
-/// moment would be lost with an unknown outcome.
-const KEEP_IDLE: Duration = Duration::from_secs(4);
-
-/// How long a connection may take to open.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
-/// After how much silence a server's machine is asked whether it is still there, how often, and how many times in vain. A
-/// stream on which nothing has to be said ends in any case within two minutes after the other side has vanished.
-const STILL_THERE: (Duration, Duration, u32) =
-    (Duration::from_secs(60), Duration::from_secs(15), 4);
+use crate::pool::Pool;
+pub(super) use crate::pool::chain;
 
 /// How much of an unexpected answer is shown.
 const SHOWN: usize = 300;
-
-type Plain = Pool<HttpConnector, Full<Bytes>>;
-type Tls = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// Two kinds of pool, because reading the certificate store takes longer than many a first call.
-#[derive(Debug)]
-enum Http {
-    Plain(Plain),
-    Tls(Tls),
-}
 
 /// Why a request has no result, with the HTTP status where there was one.
 #[derive(Debug)]
@@ -62,54 +38,29 @@ impl From<Error> for Failure {
 /// The way to one server.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: Http,
+    pool: Pool,
     shown: Arc<str>,
 }
 
 impl Client {
     pub(super) fn new(url: &Uri) -> Result<Self, Error> {
         let shown: Arc<str> = url.to_string().into();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
-        connector.set_keepalive(Some(STILL_THERE.0));
-        connector.set_keepalive_interval(Some(STILL_THERE.1));
-        connector.set_keepalive_retries(Some(STILL_THERE.2));
-        let mut builder = Pool::builder(TokioExecutor::new());
-        builder
-            .pool_idle_timeout(KEEP_IDLE)
-            .pool_timer(TokioTimer::new());
-        let http = if url.scheme_str() == Some("https") {
-            let tls = HttpsConnectorBuilder::new()
-                .with_native_roots()
-                .map_err(|error| {
-                    let cause = Cause::new(format!(
-                        "no certificates were found to verify https servers by: {error}"
-                    ));
-                    Error::Unavailable(
-                        Cause {
-                            command: Some(Arc::clone(&shown)),
-                            ..cause
-                        }
-                        .into(),
-                    )
-                })?;
-            Http::Tls(builder.build(tls.https_only().enable_http1().wrap_connector(connector)))
-        } else {
-            Http::Plain(builder.build(connector))
-        };
-        Ok(Self { http, shown })
+        let pool = Pool::to(url).map_err(|why| {
+            let command = Some(Arc::clone(&shown));
+            let cause = Cause {
+                command,
+                ..Cause::new(why)
+            };
+            Error::Unavailable(cause.into())
+        })?;
+        Ok(Self { pool, shown })
     }
 
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Error> {
-        let sent = match &self.http {
-            Http::Plain(client) => client.request(request).await,
-            Http::Tls(client) => client.request(request).await,
-        };
+        let sent = self.pool.send(request).await;
         sent.map_err(|error| {
             if !error.is_connect() {
                 return self.lost(&chain(&error));
@@ -217,15 +168,4 @@ pub(super) fn too_large() -> Error {
         what: "server's answer",
         limit: MAX_MESSAGE,
     }
-}
-
-/// An error and all its sources in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

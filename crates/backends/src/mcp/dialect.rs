@@ -35,7 +35,7 @@ pub(super) fn call_body(revision: Revision, id: u64, request: &Request, call: &C
     )
 }
 
-fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<u8> {
+pub(crate) fn modern_meta(revision: Revision, id: u64, given: &Object, call: &Call) -> Vec<u8> {
     let seed = &call.seed;
     let version = quoted(revision.as_str());
     let level = seed.log_level.map(|level| quoted(level.as_str()));
@@ -193,7 +193,8 @@ pub(super) fn outcome(
     })
 }
 
-fn asks(result: Object, call: &Call) -> Object {
+/// A result that asks, as this caller takes it.
+pub(crate) fn asks(result: Object, call: &Call) -> Object {
     match call.seed.revision.era() {
         Era::Modern => result,
         Era::Legacy => retry::remember(&result),
@@ -282,7 +283,7 @@ fn pages(capabilities: &Raw, message: String, data: Option<Raw>) -> Result<Outco
     )))
 }
 
-pub(super) fn quoted(text: &str) -> Vec<u8> {
+pub(crate) fn quoted(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     write_string(text, &mut out);
     out

@@ -12,7 +12,7 @@ use super::link::{Connection, Link, freshness};
 use super::outgoing::{Ids, Outgoing};
 
 /// Entries of one list that are taken from one server. Ten times the largest catalog we heard of.
-const MAX_ITEMS: usize = 100_000;
+pub(crate) const MAX_ITEMS: usize = 100_000;
 
 /// Pages of one list: a server that never ends its list must not keep us for ever.
 const MAX_PAGES: usize = 1_000;

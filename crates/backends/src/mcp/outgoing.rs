@@ -11,7 +11,7 @@ use super::dialect::own_body;
 use super::ear::Ear;
 
 /// The largest message that a server may send: four times what callers may send.
-pub(super) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 40 * 1024 * 1024;
 
 /// Request ids, never used twice towards one server.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ const STATE: &str = "requestState";
 const ANSWERS: &str = "inputResponses";
 
 /// A request as a server of this revision is to see it.
-pub(super) fn towards<'r>(
+pub(crate) fn towards<'r>(
     revision: Revision,
     request: &'r Request,
     call: &Call,

@@ -65,7 +65,7 @@ impl fmt::Display for Exceeded {
 
 impl Limits {
     /// The limits by the names that a warden is told them.
-    pub(super) fn named(&self) -> [(&'static str, Option<u64>); 6] {
+    pub(crate) fn named(&self) -> [(&'static str, Option<u64>); 6] {
         [
             ("memory", self.memory),
             ("address_space", self.address_space),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +80,21 @@ pub enum Ended {
     Exceeded(Exceeded),
     /// Its warden is gone without a word.
     Lost,
+}
+
+impl Ended {
+    /// Reads the last word of a warden, or of a slot of interpreters.
+    pub(crate) fn parse(verdict: &str) -> Self {
+        let number = |text: &str| text.trim().parse().ok();
+        match verdict.split_once(' ') {
+            Some(("exit", code)) => number(code).map_or(Self::Lost, Self::Exit),
+            Some(("signal", signal)) => number(signal).map_or(Self::Lost, Self::Signal),
+            Some(("exceeded", limit)) => {
+                Exceeded::parse(limit.trim()).map_or(Self::Lost, Self::Exceeded)
+            }
+            _ => Self::Lost,
+        }
+    }
 }
 
 impl fmt::Display for Ended {
@@ -190,36 +205,46 @@ impl Command {
         ours: std::os::unix::net::UnixStream,
         theirs: std::os::unix::net::UnixStream,
     ) -> io::Result<(Child, Streams)> {
-        ours.set_nonblocking(true)?;
         let (unread, stdin) = io::pipe()?;
-        command
-            .stdin(unread.try_clone()?)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(unread.try_clone()?);
+        let stdin = Sender::from_owned_fd(OwnedFd::from(stdin))?;
+        let (child, stdout, stderr) = self.begin_on(command, ours, theirs).await?;
+        let streams = Streams {
+            stdin,
+            stdout,
+            stderr,
+            unread: Unread(unread),
+        };
+        Ok((child, streams))
+    }
+
+    /// Starts a warden whose stdin is set, and waits for its word that the command runs.
+    async fn begin_on(
+        &self,
+        mut command: std::process::Command,
+        ours: std::os::unix::net::UnixStream,
+        theirs: std::os::unix::net::UnixStream,
+    ) -> io::Result<(Child, ChildStdout, ChildStderr)> {
+        ours.set_nonblocking(true)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut warden = tokio::process::Command::from(command)
             .spawn()
             .map_err(|error| self.explain(error))?;
         drop(theirs);
         let lost = || io::Error::other("a warden without pipes");
-        let streams = Streams {
-            stdin: Sender::from_owned_fd(OwnedFd::from(stdin))?,
-            stdout: warden.stdout.take().ok_or_else(lost)?,
-            stderr: warden.stderr.take().ok_or_else(lost)?,
-            unread: Unread(unread),
-        };
+        let stdout = warden.stdout.take().ok_or_else(lost)?;
+        let stderr = warden.stderr.take().ok_or_else(lost)?;
         let mut news = BufReader::new(UnixStream::from_std(ours)?).lines();
         let first = tokio::time::timeout(START_WITHIN, news.next_line()).await;
         match first.map_err(|_| io::Error::other("its warden did not start in time"))?? {
             Some(line) if line.starts_with("started ") => {
                 let tasks = TaskTracker::new();
-                Ok((
-                    Child {
-                        news,
-                        warden,
-                        tasks,
-                    },
-                    streams,
-                ))
+                let child = Child {
+                    news,
+                    warden,
+                    tasks,
+                };
+                Ok((child, stdout, stderr))
             }
             Some(line) => Err(io::Error::other(
                 line.trim_start_matches("failed ").to_owned(),
@@ -232,30 +257,30 @@ impl Command {
     /// its last words on stderr are kept.
     pub async fn start_alone(&self) -> io::Result<(Child, Tail)> {
         let (child, streams) = self.start().await?;
-        let Streams {
-            mut stdout,
-            mut stderr,
-            ..
-        } = streams;
-        let tail = Tail::default();
-        let kept = tail.clone();
-        // Both end with the child.
-        let listen = async move {
-            let mut sink = tokio::io::sink();
-            let copy = tokio::io::copy(&mut stdout, &mut sink);
-            let hear = async {
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
-                    kept.push(&buffer[..count]);
-                }
-            };
-            tokio::join!(copy, hear)
-        };
-        child.tasks.spawn(listen);
+        let tail = child.listen(streams.stdout, streams.stderr);
         Ok((child, tail))
     }
 
-    fn environment(&self) -> Vec<(OsString, OsString)> {
+    /// Starts the command under a warden for what it does for us over a socket, which is its stdin: its stdout goes
+    /// nowhere, and its last words on stderr are kept. The folder is removed when nothing of it is left.
+    pub(crate) async fn start_serving(
+        &self,
+        folder: &Path,
+    ) -> io::Result<(Child, Tail, std::os::unix::net::UnixStream)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (socket, its_socket) = std::os::unix::net::UnixStream::pair()?;
+        let mut order = OsString::from("folder=");
+        order.push(folder);
+        let mut command = self.wardened(&theirs, &[order]);
+        command.stdin(OwnedFd::from(its_socket));
+        raw::inherit(&mut command, &theirs);
+        let (child, stdout, stderr) = self.begin_on(command, ours, theirs).await?;
+        let tail = child.listen(stdout, stderr);
+        Ok((child, tail, socket))
+    }
+
+    /// All of a child's environment.
+    pub(crate) fn environment(&self) -> Vec<(OsString, OsString)> {
         let passed = PASSED_ON
             .iter()
             .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
@@ -266,7 +291,15 @@ impl Command {
         passed.chain(own).collect()
     }
 
-    fn explain(&self, error: io::Error) -> io::Error {
+    /// Has the command run in a folder of its own, where it also puts what it keeps for a while.
+    pub(crate) fn in_own_folder(&mut self, folder: &Path) {
+        let shown = folder.to_string_lossy().into_owned();
+        self.env.push(("TMPDIR".to_owned(), shown));
+        self.cwd = Some(folder.to_owned());
+    }
+
+    /// Says what a failure to start means.
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
         match (&self.cwd, error.kind()) {
             (Some(cwd), io::ErrorKind::NotFound) if !cwd.is_dir() => io::Error::other(format!(
                 "the working folder {} does not exist",
@@ -294,15 +327,26 @@ impl Child {
             .unwrap_or_default();
         // The warden ends right after its last word; without this it would stay a zombie until the runtime looks.
         let _ = self.warden.wait().await;
-        let number = |text: &str| text.trim().parse().ok();
-        match verdict.split_once(' ') {
-            Some(("exit", code)) => number(code).map_or(Ended::Lost, Ended::Exit),
-            Some(("signal", signal)) => number(signal).map_or(Ended::Lost, Ended::Signal),
-            Some(("exceeded", limit)) => {
-                Exceeded::parse(limit.trim()).map_or(Ended::Lost, Ended::Exceeded)
-            }
-            _ => Ended::Lost,
-        }
+        Ended::parse(&verdict)
+    }
+
+    /// Reads what the child writes, until it ends: the end of its stderr is kept.
+    fn listen(&self, mut stdout: ChildStdout, mut stderr: ChildStderr) -> Tail {
+        let tail = Tail::default();
+        let kept = tail.clone();
+        let listen = async move {
+            let mut sink = tokio::io::sink();
+            let copy = tokio::io::copy(&mut stdout, &mut sink);
+            let hear = async {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                    kept.push(&buffer[..count]);
+                }
+            };
+            tokio::join!(copy, hear)
+        };
+        self.tasks.spawn(listen);
+        tail
     }
 
     /// Has the child and everything it started ended, and waits for it.

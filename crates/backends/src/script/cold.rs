@@ -12,15 +12,17 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::net::unix::pipe::Sender;
 use tokio::time::{sleep, timeout};
 use toolbus_model::{BoxFuture, Call, Cause, Error, Line, Object};
 use uuid::Uuid;
 
+use super::process::{Process, Streams};
 use super::run::{End, Order, Ran, Runs};
 use super::side;
 use super::spec::{RunSpec, Tool};
-use crate::process::{Child, Command, Confined, Ended, Streams, Tail};
+use super::warm::Warm;
+use crate::process::{Command, Confined, Ended, Tail};
 
 /// How long what is still in the pipes is read after everything that wrote to them is gone. Only a pipe that was handed to
 /// a stranger is open then.
@@ -34,7 +36,14 @@ impl Runs for Cold {
     fn run<'a>(&'a self, order: Order, call: &'a Call) -> BoxFuture<'a, Result<Ran, Error>> {
         Box::pin(async move {
             let line = Some(call.line());
-            execute(&order.tool.run, &order.arguments, line, call.cancelled()).await
+            execute(
+                None,
+                &order.tool.run,
+                &order.arguments,
+                line,
+                call.cancelled(),
+            )
+            .await
         })
     }
 
@@ -65,8 +74,9 @@ struct Said {
 /// More was written than may be.
 struct TooMuch;
 
-/// Starts a process and sees it to its end, or to its being stopped.
+/// Has a process, a new one or one that is ready, and sees it to its end, or to its being stopped.
 pub(super) async fn execute(
+    warm: Option<&Warm>,
     spec: &RunSpec,
     arguments: &Object,
     to: Option<&Line>,
@@ -79,19 +89,19 @@ pub(super) async fn execute(
         cwd: spec.cwd.clone(),
     };
     let shown = command.shown();
-    let begun = begin(&mut command, spec).await;
-    let (mut child, streams, side) = begun.map_err(|error| not_started(&shown, &error))?;
+    let begun = begin(warm, &mut command, spec).await;
+    let (mut process, streams) = begun.map_err(|error| not_started(&shown, &error))?;
     let said = Said::default();
     let over = {
         let limit = spec.limits.output;
-        let mut talk = pin!(said.talk(stdin, streams, side, to, limit).fuse());
+        let mut talk = pin!(said.talk(stdin, streams, to, limit).fuse());
         let over = tokio::select! {
-            ended = child.ended() => Over::Ended(ended),
+            ended = process.ended() => Over::Ended(ended),
             Err(TooMuch) = &mut talk => Over::Output,
             limit = elapsed(spec.limits.timeout) => Over::Timeout(limit),
             () = stop => Over::Stopped,
         };
-        let over = settle(over, child).await;
+        let over = settle(over, process).await;
         if !talk.is_terminated()
             && timeout(LAST_WORDS, &mut talk)
                 .await
@@ -116,18 +126,24 @@ pub(super) async fn execute(
     })
 }
 
-/// Starts the process, in a folder of its own where no other is given.
-async fn begin(command: &mut Command, spec: &RunSpec) -> io::Result<(Child, Streams, Receiver)> {
+/// Has the process, in a folder of its own where no other is given.
+async fn begin(
+    warm: Option<&Warm>,
+    command: &mut Command,
+    spec: &RunSpec,
+) -> io::Result<(Process, Streams)> {
+    if let Some(warm) = warm
+        && let Some((running, streams)) = warm.start(command, spec).await?
+    {
+        return Ok((Process::Ready(running), streams));
+    }
     let mut confined = Confined {
         limits: spec.limits.process,
         folder: None,
     };
     if command.cwd.is_none() {
         let folder = private_folder()?;
-        command.cwd = Some(folder.clone());
-        command
-            .env
-            .push(("TMPDIR".to_owned(), folder.to_string_lossy().into_owned()));
+        command.in_own_folder(&folder);
         confined.folder = Some(folder);
     }
     let begun = command.start_confined(&confined).await;
@@ -135,7 +151,8 @@ async fn begin(command: &mut Command, spec: &RunSpec) -> io::Result<(Child, Stre
         // Perhaps there never was a warden to remove it.
         let _ = std::fs::remove_dir_all(folder);
     }
-    begun
+    let (child, streams, side) = begun?;
+    Ok((Process::New(child), Streams::of_child(streams, side)))
 }
 
 /// A new folder that nobody else may look into.
@@ -148,9 +165,9 @@ fn private_folder() -> io::Result<PathBuf> {
 }
 
 /// Waits until nothing of the process is left.
-async fn settle(over: Over, child: Child) -> Over {
+async fn settle(over: Over, process: Process) -> Over {
     if !matches!(over, Over::Ended(_)) {
-        child.end().await;
+        process.end().await;
     }
     over
 }
@@ -169,7 +186,6 @@ impl Said {
         &self,
         stdin: Bytes,
         streams: Streams,
-        side: Receiver,
         line: Option<&Line>,
         limit: u64,
     ) -> Result<(), TooMuch> {
@@ -177,10 +193,8 @@ impl Said {
             stdin: pipe,
             stdout,
             stderr,
-            unread,
+            side,
         } = streams;
-        // With our own hold on it, a write would wait for a child that never reads.
-        drop(unread);
         let feed = feed(pipe, stdin).map(Ok);
         let hear = hear(stderr, &self.stderr).map(Ok);
         let follow = side::follow(side, line).map(Ok);

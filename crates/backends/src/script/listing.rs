@@ -49,7 +49,7 @@ pub(super) async fn ask(python: &Python, base: &Base) -> Result<Listed, String> 
         },
     };
     let never = std::future::pending();
-    let ran = cold::execute(&run, &Object::empty(), None, never).await;
+    let ran = cold::execute(None, &run, &Object::empty(), None, never).await;
     let ran = ran.map_err(|error| error.to_string())?;
     let served = &python.served;
     listed(&ran).map_err(|why| {

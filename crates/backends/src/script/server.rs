@@ -15,6 +15,7 @@ use super::run::{Order, Runs};
 use super::settings::Settings;
 use super::table::{Table, named_files};
 use super::verdict;
+use super::warm::Warm;
 use crate::tools::{Job, Tools};
 use crate::watch::Watch;
 
@@ -48,7 +49,7 @@ impl ScriptServer {
     pub fn begin(name: &str, settings: Settings) -> Self {
         let inner = Arc::new(Inner {
             name: name.to_owned(),
-            runs: runs(&settings),
+            runs: runs(name, &settings),
             places: Places::new(settings.at_once, settings.waiting),
             table: ArcSwap::default(),
             offer: watch::Sender::new(Arc::new(before(name))),
@@ -66,8 +67,11 @@ impl ScriptServer {
 }
 
 /// How processes are had.
-fn runs(_settings: &Settings) -> Box<dyn Runs> {
-    Box::new(Cold)
+fn runs(name: &str, settings: &Settings) -> Box<dyn Runs> {
+    match &settings.warm {
+        None => Box::new(Cold),
+        Some(warm) => Box::new(Warm::begin(name, warm.clone(), settings)),
+    }
 }
 
 /// What is offered before anything is read.

@@ -7,6 +7,7 @@ use toolbus_model::Object;
 
 use super::spec::Limits;
 use super::table;
+use super::warm;
 
 /// A place of scripts, as it is configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub at_once: usize,
     /// Calls that wait for a process. Further ones are refused.
     pub waiting: usize,
+    /// Interpreters that are kept ready for calls. Without them each call starts a process.
+    pub warm: Option<warm::Settings>,
 }
 
 /// A file that says which tools there are.
@@ -105,6 +108,7 @@ impl Settings {
             },
             at_once: 1,
             waiting: 0,
+            warm: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Failed;
+use super::{Failed, streams};
 use crate::config::{Config, Source};
 use crate::house::{self, House};
 use crate::reload::Reload;
@@ -10,6 +10,11 @@ use crate::reload::Reload;
 pub(super) async fn run(source: Source, mut config: Config) -> Result<(), Failed> {
     // Callers are told apart by tokens, which belong to HTTP. Whoever runs this command is the local caller.
     config.callers.clear();
+    // Before anything is started that could say something.
+    let taken = streams::take();
+    let unusable =
+        |error| Failed::NoOutcome(format!("standard input or output cannot be used: {error}"));
+    let (input, output) = taken.map_err(unusable)?;
     let audit = house::audit(&config).map_err(Failed::Usage)?;
     let key = house::key(&config).map_err(Failed::Usage)?;
     let house = House::resume(&source, &config, audit, key).map_err(Failed::Usage)?;
@@ -18,8 +23,8 @@ pub(super) async fn run(source: Source, mut config: Config) -> Result<(), Failed
         Reload::start(source, config, Arc::clone(&house), None).map_err(Failed::NoOutcome)?;
     let served = toolbus_doors::stdio::serve(
         Arc::clone(&house.gateway),
-        tokio::io::stdin(),
-        tokio::io::stdout(),
+        tokio::fs::File::from_std(input),
+        tokio::fs::File::from_std(output),
     )
     .await;
     reload.stop().await;

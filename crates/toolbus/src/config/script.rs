@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toolbus_backends::process;
 use toolbus_backends::script::{
-    Base, Declared, Definition, Limits, Python, Schema, Settings, Source, WAITING, at_once,
+    Base, Declared, Definition, Limits, Python, Schema, Settings, Source, WAITING, at_once, warm,
 };
 use toolbus_model::Object;
 
 use super::values::{Secret, Size, Span};
+use super::warm::Warm;
 
 /// The most processes at once, and calls that wait for them: more is a machine of its own.
 const LARGEST: [(&str, usize); 2] = [("at_once", 256), ("waiting", 65_536)];
@@ -42,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) at_once: Option<usize>,
     /// Calls that wait for a process. 1024 where it is not set.
     pub(crate) waiting: Option<usize>,
+    /// Interpreters that are kept ready. Where it is not set, each call starts a process.
+    pub(crate) warm: Option<Warm>,
     /// Tools, by their names: declared here, or how single tools of the index are run.
     pub(crate) tools: IndexMap<String, ScriptTool>,
 }
@@ -146,6 +149,8 @@ impl Script {
             }
         }
         self.limits.check()?;
+        self.warm.as_ref().map_or(Ok(()), Warm::check)?;
+        self.warm()?;
         for (name, tool) in &self.tools {
             tool.limits
                 .check()
@@ -181,9 +186,28 @@ impl Script {
                 cwd: self.cwd.clone(),
                 limits,
             },
-            at_once: self.at_once.unwrap_or_else(at_once),
+            at_once: self.at_once(),
             waiting: self.waiting.unwrap_or(WAITING),
+            warm: self.warm()?,
         })
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once.unwrap_or_else(at_once)
+    }
+
+    /// What is kept ready.
+    fn warm(&self) -> Result<Option<warm::Settings>, String> {
+        let served = self.python.as_ref();
+        let interpreter = served.map(|_| {
+            self.interpreter
+                .as_deref()
+                .unwrap_or(Path::new(INTERPRETER))
+        });
+        let program = self.run.as_deref().and_then(<[_]>::first).map(Path::new);
+        let python = interpreter.or(program);
+        let settings = |warm: &Warm| warm.settings(python, self.at_once());
+        self.warm.as_ref().map(settings).transpose()
     }
 
     /// No file says which tools there are.

@@ -130,6 +130,9 @@ fn shorten(value: &mut Value) {
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             *text = format!("{} bytes, SHA-256 {digest}", text.len());
         }
+        Value::String(text) => {
+            *text = text.replace(&*support::text(&support::workspace("")), "{checkout}/");
+        }
         Value::Array(items) => items.iter_mut().for_each(shorten),
         Value::Object(members) => members.values_mut().for_each(shorten),
         _ => {}

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ _NOTHING = (
 _MAX_FILES = 1000
 
 
+# What was loaded before this process was forked.
+_kept: dict[str, tuple[list[Any], list[str]]] = {}
+
+
 class LoadError(Exception):
     """A file serves nothing, or cannot be read; the message has the remedy."""
 
@@ -40,8 +45,19 @@ def load(target: str) -> Any:
     return _merged(Path(target).name, found)
 
 
+def keep(target: str) -> None:
+    """Loads a target now, for processes that are forked from this one."""
+    _kept[_known_as(target)] = load_all(target)
+
+
+def _known_as(target: str) -> str:
+    return os.path.realpath(target) if os.path.exists(target) else target
+
+
 def load_all(target: str) -> tuple[list[Any], list[str]]:
     """All that the target serves, and what is wrong with those files of a folder that serve nothing."""
+    if (kept := _kept.get(_known_as(target))) is not None:
+        return kept
     path, attribute = _split(target)
     if path.is_dir() and not attribute:
         return _folder(path)

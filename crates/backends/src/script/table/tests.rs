@@ -23,6 +23,7 @@ fn settings(run: Option<&[&str]>) -> Settings {
         },
         at_once: 1,
         waiting: 1,
+        warm: None,
     }
 }
 
