@@ -127,7 +127,7 @@ fn large() -> Vec<Case> {
         format!(r#""key number {n}":{{"type":"string"}}"#)
     });
     let required = listed(20_000, |n| format!(r#""other {n}""#));
-    let values = listed(40_000, |n| format!(r#""value {n}""#));
+    let values = listed(30_000, |n| format!(r#""value {n}""#));
     let wrong = listed(50_000, |n| format!(r#""none {n}""#));
     let distinct = listed(150_000, |n| n.to_string());
     let empty = format!("[{}[]]", "[],".repeat(3_000_000));
@@ -285,8 +285,8 @@ fn memory(field: &str) -> u64 {
     number.unwrap_or(0) * 1024
 }
 
-/// One call of a tool with this schema, and what it cost.
-fn measured(schema: &str, arguments: &str) -> (End, Outcome, Duration, u64) {
+/// A tool of this schema behind the layer, and what is asked of it.
+fn placed(schema: &str, arguments: &str) -> (Arc<Counting>, Arc<Checked>, Request) {
     let tool = format!(r#"{{"name":"t","inputSchema":{schema}}}"#);
     let offer = Offer {
         tools: vec![Item {
@@ -305,6 +305,12 @@ fn measured(schema: &str, arguments: &str) -> (End, Outcome, Duration, u64) {
         params: Object::parse(params.into()).expect("parameters"),
         meta: Object::empty(),
     };
+    (place, checked, request)
+}
+
+/// One call of a tool with this schema, and what it cost.
+fn measured(schema: &str, arguments: &str) -> (End, Outcome, Duration, u64) {
+    let (place, checked, request) = placed(schema, arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let (call, runtime) = (call(), runtime.expect("a runtime"));
     // The peak is counted from here on.
@@ -343,4 +349,31 @@ fn hostile_schemas_and_arguments_cost_little() {
     }
     // Shown with `--nocapture`.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), table.as_bytes());
+}
+
+/// What the quickstart's `add` has, and 200 bytes of arguments for it.
+#[tokio::test]
+async fn an_ordinary_call_is_checked_in_microseconds() {
+    const CALLS: u32 = 20_000;
+    let schema = r#"{"properties":{"a":{"title":"A","type":"number"},"b":{"title":"B","type":"number"},"note":{"title":"Note","type":"string"}},"required":["a","b"],"title":"addArguments","type":"object"}"#;
+    let arguments = format!(r#"{{"a":1,"b":2.5,"note":"{}"}}"#, "x".repeat(174));
+    assert_eq!(arguments.len(), 200);
+    let (place, checked, request) = placed(schema, &arguments);
+    let call = call();
+    let timed = async |backend: &dyn Backend| {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            let outcome = backend.serve(request.clone(), &call).await;
+            assert!(!outcome.expect("an outcome").is_tool_error());
+        }
+        start.elapsed() / CALLS
+    };
+    let (bare, whole) = (timed(&*place).await, timed(&*checked).await);
+    let line =
+        format!("200 B of arguments: {whole:?} a call, of which {bare:?} without the check\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    assert!(
+        whole < Duration::from_millis(1),
+        "{whole:?}, where microseconds are meant"
+    );
 }

@@ -130,7 +130,7 @@ impl Chance {
         let mut schema = self.schema(3);
         let defs = json!({"x": self.schema(0), "y": self.schema(0)});
         schema["$defs"] = defs;
-        if self.below(4) == 0 && !schema.to_string().contains("dependent") {
+        if self.below(4) == 0 {
             schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
         }
         (schema, self.value(3))
