@@ -177,6 +177,8 @@ fn a_module_that_cannot_be_imported_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let section = section(&folder, "import no_such_package_of_anybody\n");
     let gateway = Gateway::start(&section);
-    let ready = gateway.get("/ready").text();
-    assert!(ready.contains("no_such_package_of_anybody"), "{ready}");
+    assert_eq!(gateway.state("inside"), "down");
+    wait_for("the log says why", || {
+        gateway.log().contains("no_such_package_of_anybody")
+    });
 }

@@ -8,6 +8,8 @@
 mod differences;
 #[path = "support/peer/mod.rs"]
 mod peer;
+#[path = "roles/play.rs"]
+mod play;
 #[path = "roles/role.rs"]
 mod role;
 #[path = "roles/supervised.rs"]
@@ -16,39 +18,11 @@ mod support;
 #[path = "roles/transcript.rs"]
 mod transcript;
 
-use peer::{Client, Revision, Way};
+use peer::{Client, Way};
+use play::{ERAS, play};
 use role::{Role, Stage};
 use serde_json::{Value, json};
-use transcript::{Seen, Step};
-
-/// The eras in which clients call: each request on its own, and sessions.
-const ERAS: [Revision; 2] = [Revision::V2026_07_28, Revision::V2025_11_25];
-
-/// Plays the transcripts in one role, by clients of both eras.
-fn play(role: Role) {
-    let Some(stage) = Stage::set(role) else {
-        return;
-    };
-    let (steps, definitions) = (transcript::steps(), transcript::definitions());
-    for era in ERAS {
-        let way = Way::Http(stage.gateway.address, "/mcp".to_owned());
-        let mut client = Client::connect(way, era, era.capabilities()).expect("connected");
-        let listed = client.get("tools/list", json!({})).expect("a list");
-        assert_eq!(listed["tools"], definitions, "{role:?}, {}", era.name());
-        let seen: Vec<Seen> = steps.iter().map(|step| step.play(&mut client)).collect();
-        let wrong: Vec<String> = steps
-            .iter()
-            .zip(&seen)
-            .filter_map(|(step, seen)| differences::judge(role, step, seen))
-            .collect();
-        assert!(
-            wrong.is_empty(),
-            "{role:?} to a client of {}:\n{}",
-            era.name(),
-            wrong.join("\n")
-        );
-    }
-}
+use transcript::Step;
 
 /// What the first role does is what is expected of all.
 #[test]
@@ -67,6 +41,16 @@ fn a_worker_of_the_mesh() {
 #[test]
 fn a_script_for_each_call() {
     play(Role::Script);
+}
+
+#[test]
+fn a_fork_of_an_interpreter_that_is_ready() {
+    play(Role::Warm);
+}
+
+#[test]
+fn an_interpreter_that_runs_call_after_call() {
+    play(Role::Reused);
 }
 
 #[test]

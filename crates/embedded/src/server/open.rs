@@ -21,7 +21,6 @@ pub(super) fn begin(server: &Arc<Server>) {
     let own = Arc::clone(server);
     let open = move || {
         if let Err(cause) = own.open() {
-            tracing::warn!(server = own.name, "{cause}");
             own.say_down(cause);
         }
     };

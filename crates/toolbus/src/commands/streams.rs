@@ -1,4 +1,4 @@
-//! The streams of `toolbus stdio`, out of reach of everything else in this process.
+//! What a program that starts us reads and writes, out of reach of everything else in this process.
 
 use std::fs::File;
 use std::io;
@@ -15,4 +15,10 @@ pub(super) fn take() -> io::Result<(File, File)> {
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(stderr())?;
     Ok((input.into(), output.into()))
+}
+
+/// Ends standard output for whoever read from it what there was to say. What is written there from now on, by a library
+/// or by Python inside this process, goes to standard error.
+pub(super) fn end_output() -> io::Result<()> {
+    Ok(dup2_stdout(stderr())?)
 }

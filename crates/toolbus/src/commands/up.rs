@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use toolbus_doors::HttpDoor;
 use toolbus_model::Health;
 
-use super::Failed;
+use super::{Failed, streams};
 use crate::config::{Config, Source};
 use crate::descriptors;
 use crate::house::{self, House};
@@ -53,6 +53,7 @@ pub(super) async fn run(source: Source, config: Config) -> Result<(), Failed> {
         .map_err(Failed::NoOutcome)?;
     let serving = door.serve(listener, closing.clone());
     say::out(format!("http://{address}/mcp"));
+    streams::end_output().map_err(|error| Failed::NoOutcome(error.to_string()))?;
     let told = async {
         gateway.settled(TELL_WITHIN).await;
         tell(&gateway, address.port(), needs_token);

@@ -47,4 +47,19 @@ mod inside {
     }
 }
 
+#[cfg(all(test, not(feature = "embedded")))]
+mod tests {
+    use crate::config::Config;
+    use crate::house::check_server;
+
+    #[test]
+    fn a_build_without_python_says_so() {
+        let text = "[servers.calc.embedded]\nmodule = \"calc.py\"\n";
+        let config: Config = toml::from_str(text).expect("a configuration");
+        let problem = check_server("calc", &config.servers["calc"]).expect_err("a problem");
+        let expected = "[servers.calc.embedded]: this build has no Python inside: build with";
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
 pub(super) use inside::{Settings, settings, start};

@@ -10,6 +10,12 @@ use crate::transcript::{Seen, Step};
 const BEGIN: &str = "<!-- differences: written by the test `roles` -->";
 const END: &str = "<!-- end of the differences -->";
 
+/// The roles in which a call has a process.
+const SCRIPTS: &[Role] = &[Role::Script, Role::Warm, Role::Reused];
+
+/// Those in which the gateway looks at the arguments.
+const CHECKED: &[Role] = &[Role::Script, Role::Warm, Role::Reused, Role::Embedded];
+
 /// What some roles do in another way than the first.
 struct Difference {
     step: &'static str,
@@ -24,21 +30,28 @@ struct Difference {
 const DIFFERENCES: &[Difference] = &[
     Difference {
         step: "arguments that do not fit",
-        roles: &[Role::Script],
+        roles: CHECKED,
         instead: r#"{"answer": {"result": {"content": [{"text": "Invalid arguments for tool 'add':\n- Missing required field: 'b'\n- /a: must be of type integer, but is of type string", "type": "text"}], "isError": true}}}"#,
         what: "the same faults in the gateway's words; in pydantic's elsewhere",
         why: "The gateway holds arguments against the schema before it starts anything. An MCP server does that itself, unless `validate = true` is set for it.",
     },
     Difference {
         step: "crashing the interpreter",
-        roles: &[Role::Script],
+        roles: SCRIPTS,
         instead: r#"{"answer": {"result": {"content": [{"text": "The script failed.\ncommand: {checkout}/.venv/bin/python -P -m toolbus.script {checkout}/examples/roles/twelve.py crash\nexit status 7", "type": "text"}], "isError": true}}}"#,
         what: "a result with `isError` and the exit status; an error, outcome unknown, elsewhere",
         why: "The process is this call's alone: how it ends is how the call ends. Elsewhere it takes other calls with it.",
     },
     Difference {
+        step: "crashing the interpreter",
+        roles: &[Role::Embedded],
+        instead: r#"{"answer": {"result": {"content": [{"text": "SystemExit: os._exit would end the gateway that this runs in, and is refused", "type": "text"}], "isError": true}}}"#,
+        what: "a result with `isError`: leaving is refused",
+        why: "The interpreter is in the gateway. What does end it without asking, such as a segmentation fault, ends the gateway.",
+    },
+    Difference {
         step: "needing elicitation",
-        roles: &[Role::Script],
+        roles: SCRIPTS,
         instead: r#"{"answer": {"result": {"content": [{"text": "This tool asks its caller for something. A script cannot: its process ends with its answer. Serve the tool by a runner, or embedded.", "type": "text"}], "isError": true}}}"#,
         what: "a result with `isError` that says so; the caller is asked elsewhere",
         why: "What asks has to be there when the answer comes, and the process has ended with its own.",

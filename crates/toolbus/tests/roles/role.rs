@@ -16,6 +16,12 @@ pub(crate) enum Role {
     Mesh,
     /// A process for each call.
     Script,
+    /// The same, forked from one that has imported the module.
+    Warm,
+    /// A process that runs call after call.
+    Reused,
+    /// CPython inside the gateway, in a build that has it.
+    Embedded,
 }
 
 impl Role {
@@ -25,6 +31,9 @@ impl Role {
             Self::Host => "child process",
             Self::Mesh => "worker",
             Self::Script => "script",
+            Self::Warm => "script, warm",
+            Self::Reused => "script, reused",
+            Self::Embedded => "embedded",
         }
     }
 }
@@ -60,10 +69,14 @@ fn python() -> Option<String> {
     Some(text(&python))
 }
 
-/// Where the package is that the module imports, as a line for the section of a child process.
+/// Where the package is that the module imports.
+fn sdk() -> String {
+    text(&workspace("python/toolbus/src"))
+}
+
+/// The same as a line for the section of a child process.
 fn env() -> String {
-    let path = text(&workspace("python/toolbus/src"));
-    format!("env = {{ PYTHONPATH = {} }}\n", json!(path))
+    format!("env = {{ PYTHONPATH = {} }}\n", json!(sdk()))
 }
 
 impl Stage {
@@ -77,15 +90,34 @@ impl Stage {
                 Some(Self::of(&section, Others::default()))
             }
             Role::Mesh => Self::mesh(&python, &module),
-            Role::Script => Some(Self::of(
-                &format!(
-                    "[servers.twelve.script]\npython = {}\ninterpreter = {}\n{env}",
-                    json!(module),
-                    json!(python)
-                ),
-                Others::default(),
-            )),
+            Role::Script => Some(Self::script(&python, "")),
+            Role::Warm => Some(Self::warm(&python, "{}")),
+            Role::Reused => Some(Self::warm(&python, r#"{ mode = "reuse" }"#)),
+            Role::Embedded => {
+                let (module, sdk) = (json!(module), json!(sdk()));
+                let venv = json!(text(&workspace(".venv")));
+                let section = format!(
+                    "[servers.twelve.embedded]\nmodule = {module}\npath = [{sdk}]\nvenv = {venv}\n"
+                );
+                Some(Self::of(&section, Others::default()))
+            }
         }
+    }
+
+    fn script(python: &str, more: &str) -> Self {
+        let (module, python, env) = (json!(module()), json!(python), env());
+        let section = format!(
+            "[servers.twelve.script]\npython = {module}\ninterpreter = {python}\n{env}{more}"
+        );
+        Self::of(&section, Others::default())
+    }
+
+    fn warm(python: &str, how: &str) -> Self {
+        let stage = Self::script(python, &format!("warm = {how}\n"));
+        wait_for("interpreters that are ready", || {
+            stage.gateway.processes("toolbus.warm") > 0
+        });
+        stage
     }
 
     fn mesh(python: &str, module: &str) -> Option<Self> {
