@@ -7,6 +7,7 @@ mod edits;
 mod embedded;
 mod load;
 mod mesh;
+mod runner;
 mod script;
 mod sections;
 mod values;

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,10 +28,20 @@ def warm(tmp_path: Path) -> Iterator[Start]:
         one.end()
 
 
-@pytest.fixture(params=["fork", "reuse"])
-def slot(request: pytest.FixtureRequest, warm: Start) -> Slot:
-    """A slot of a server, in each mode."""
-    return warm(*(["--reuse"] if request.param == "reuse" else [])).slot()
+@pytest.fixture(scope="module", params=["fork", "reuse"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A server for many tests, in each mode."""
+    started = Warm(tmp_path_factory.mktemp("server"), *(["--reuse"] if request.param == "reuse" else []))
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def slot(server: Warm) -> Iterator[Slot]:
+    """A slot of that server."""
+    slot = server.slot()
+    yield slot
+    slot.wire.close()
 
 
 def cold(cwd: Path, *line: str, given: bytes = b"") -> tuple[str, bytes, bytes]:
@@ -112,8 +123,6 @@ SCRIPTS = {
 
 def written(folder: Path, source: str, name: str = "script.py") -> str:
     """Writes a script; answers with its name."""
-    import textwrap
-
     (folder / name).write_text(textwrap.dedent(source).lstrip("\n"))
     return name
 
@@ -314,6 +323,16 @@ def test_reused_lets_go_of_copies_of_the_streams(tmp_path: Path, warm: Start) ->
     source = "import os; [os.dup(fd) for fd in range(4)]; print(os.getpid(), len(os.listdir('/proc/self/fd')))"
     first = slot.call(tmp_path, code=source)
     assert first.verdict == "exit 0" and slot.call(tmp_path, code=source).out == first.out
+
+
+def test_reused_keeps_what_nobody_took_from_the_next_call(tmp_path: Path, warm: Start) -> None:
+    slot = warm("--reuse").slot()
+    # Its own end of the pipes is closed, so that nothing more can be written.
+    deaf = "import os, sys; print(os.getpid()); sys.stdout.flush(); null = os.open('/dev/full', os.O_WRONLY); [os.dup2(null, fd) for fd in (1, 2)]; print('late'); raise ValueError('late')"
+    first = slot.call(tmp_path, code=deaf)
+    assert first.verdict == "exit 1" and first.err == b""
+    second = slot.call(tmp_path, code="import os; print(os.getpid())")
+    assert (second.out, second.err) == (first.out, b"")
 
 
 def test_a_call_that_kills_its_slot_takes_nobody_along(tmp_path: Path, warm: Start) -> None:

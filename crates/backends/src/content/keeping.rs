@@ -12,10 +12,11 @@ use super::state::State;
 use super::survey::Surveyor;
 use super::system;
 
-/// How often the folders are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the folders are looked at: within these, as looking takes long.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// Of the time, looking takes no more than one part in so many: a folder that takes long is looked at less often.
+/// Looking is to take no more than one part of the time in so many. What takes long may be the machine, which is busy, so
+/// that a pause has a longest length as well.
 const SHARE: u32 = 20;
 
 impl Inside {
@@ -45,7 +46,7 @@ impl Inside {
                     tracing::warn!(server = self.name, "{complaint}");
                 }
                 self.publish(&before, state);
-                sleep(LOOK_EVERY.max(begun.elapsed() * SHARE)).await;
+                sleep((begun.elapsed() * SHARE).clamp(LOOK_EVERY.0, LOOK_EVERY.1)).await;
             }
         };
         ended.run_until_cancelled(follow).await;

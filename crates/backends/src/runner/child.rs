@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Runner;
 use super::way::Way;
-use crate::process::{Command, Tail};
+use crate::process::{Command, Ended, Tail};
 
 /// The variable in which a runner is told where to listen.
 const SOCKET: &str = "TOOLBUS_RUNNER_SOCKET";
@@ -22,12 +22,60 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// One that ran this long ended for another reason than one that cannot start.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// How the process is, for those who talk to it.
+#[derive(Debug, Default)]
+pub(super) struct Life(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    has_answered: bool,
+    ended: Option<String>,
+    tail: Tail,
+}
+
+impl Life {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It runs, or is about to, and has not answered yet.
+    pub(super) fn is_starting(&self) -> bool {
+        let state = self.state();
+        !state.has_answered && state.ended.is_none()
+    }
+
+    pub(super) fn has_answered(&self) {
+        self.state().has_answered = true;
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.state().ended.clone()
+    }
+
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.state().tail.text()
+    }
+
+    /// The words stay until the next one has some, or has answered.
+    fn begins(&self, tail: Tail) {
+        *self.state() = State {
+            tail,
+            ..State::default()
+        };
+    }
+
+    fn ends(&self, ended: String) {
+        self.state().ended = Some(ended);
+    }
+}
+
 /// A runner that is to be started.
 #[derive(Debug)]
 pub(super) struct Starting {
     command: Command,
     folder: PathBuf,
-    tail: Arc<Mutex<Tail>>,
+    life: Arc<Life>,
 }
 
 impl Starting {
@@ -47,13 +95,13 @@ impl Starting {
         Self {
             command,
             folder,
-            tail: Arc::default(),
+            life: Arc::default(),
         }
     }
 
     pub(super) fn way(&self, headers: HeaderMap) -> Way {
         let way = Way::at(self.folder.join("r.sock"), headers);
-        way.of_child(self.command.shown(), Arc::clone(&self.tail))
+        way.of_child(self.command.shown(), Arc::clone(&self.life))
     }
 
     /// Runs it, again and again, until the server is stopped.
@@ -85,22 +133,25 @@ impl Starting {
         let (mut child, tail) = match started {
             Ok(started) => started,
             Err(error) => {
-                let why = Tail::default();
-                why.push(format!("it cannot be started: {error}\n").as_bytes());
-                *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = why;
-                tracing::warn!(name, command = %self.command, %error, "the runner cannot be started");
+                self.life.begins(Tail::default());
+                self.has_ended(name, runner, &format!("it cannot be started: {error}"));
                 return;
             }
         };
-        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = tail;
+        self.life.begins(tail);
         runner.look.notify_one();
         let ended = runner.closing.run_until_cancelled(child.ended()).await;
         match ended {
-            Some(ended) => {
-                tracing::warn!(name, command = %self.command, %ended, "the runner has ended");
-                runner.look.notify_one();
-            }
+            Some(ended) => self.has_ended(name, runner, &Ended::to_string(&ended)),
             None => drop(child.end().await),
         }
+    }
+
+    fn has_ended(&self, name: &str, runner: &Runner, how: &str) {
+        let (command, stderr) = (&self.command, self.life.last_words());
+        let stderr = stderr.unwrap_or_default();
+        tracing::warn!(name, %command, how, stderr, "the runner has ended, and is started again");
+        self.life.ends(how.to_owned());
+        runner.look.notify_one();
     }
 }

@@ -24,6 +24,9 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(10);
 /// How long a list may take.
 const LIST_WITHIN: Duration = Duration::from_secs(60);
 
+/// How much of a runner's troubles is shown.
+const SHOWN: usize = 1000;
+
 /// How a runner is.
 enum Condition {
     Ready(Object),
@@ -46,7 +49,12 @@ impl Runner {
             let pause = match self.look(&mut memory).await {
                 Ok(true) => {
                     memory.failures = 0;
+                    self.way.has_answered();
                     EVERY
+                }
+                Err(_) if self.way.is_starting() => {
+                    self.is_starting("the runner is started");
+                    AGAIN.0
                 }
                 Ok(false) => memory.pause(),
                 Err(error) => {
@@ -71,7 +79,7 @@ impl Runner {
         {
             Condition::Ready(said) => said,
             Condition::Initializing => {
-                self.change(|offer| offer.health = Health::Starting);
+                self.is_starting("the runner is still initializing");
                 return Ok(false);
             }
         };
@@ -132,6 +140,7 @@ impl Runner {
             tools: self.items(&tools, "tools", "name")?,
             info: info(said),
             health: Health::Up,
+            trouble: problems(said),
             ..Offer::default()
         };
         let mut has = vec!["tools", "logging"];
@@ -220,6 +229,13 @@ impl Runner {
         });
     }
 
+    fn is_starting(&self, how: &str) {
+        self.change(|offer| {
+            offer.health = Health::Starting;
+            offer.trouble = Some(how.into());
+        });
+    }
+
     /// It is not to be had; what it offered last is known.
     fn is_down(&self, error: Error) {
         let error = match error {
@@ -227,7 +243,10 @@ impl Runner {
             Error::OutcomeUnknown(cause) => Error::Unavailable(cause),
             other => other,
         };
-        self.change(|offer| offer.health = Health::Down(error));
+        self.change(|offer| {
+            offer.health = Health::Down(error);
+            offer.trouble = None;
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Offer)) {
@@ -291,6 +310,15 @@ fn with_schema(definition: &Object) -> Object {
         ]),
         Err(_) => definition.clone(),
     }
+}
+
+/// What a runner that works could not load.
+fn problems(said: &Object) -> Option<Arc<str>> {
+    let problems: Vec<String> = said.raw("problems")?.read().ok()?;
+    let mut text = problems.join("; ");
+    let end = text.floor_char_boundary(SHOWN);
+    text.truncate(end);
+    (!text.is_empty()).then(|| text.into())
 }
 
 fn info(said: &Object) -> Option<Raw> {

@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 use toolbus_model::{Cause, Error, Object};
 use toolbus_protocol::gather::Gather;
 
+use super::child::Life;
 use crate::mcp::outgoing::MAX_MESSAGE;
 use crate::pool::{Pool, chain};
-use crate::process::Tail;
 use crate::pulse;
 
 /// How much of an unexpected answer is shown.
@@ -37,8 +37,8 @@ pub(super) struct Way {
     base: String,
     headers: HeaderMap,
     shown: Arc<str>,
-    /// The last words of a process that we have started.
-    pub(super) tail: Option<Arc<std::sync::Mutex<Tail>>>,
+    /// The process that we have started, where it is ours.
+    child: Option<Arc<Life>>,
 }
 
 impl Way {
@@ -50,7 +50,7 @@ impl Way {
             shown: base.as_str().into(),
             base: base.trim_end_matches('/').to_owned(),
             headers,
-            tail: None,
+            child: None,
         }
     }
 
@@ -61,16 +61,28 @@ impl Way {
             pool: Ok(Pool::at(path)),
             base: "http://localhost".to_owned(),
             headers,
-            tail: None,
+            child: None,
         }
     }
 
-    /// The same way; what is asked there is shown as this, and these are its last words.
-    pub(super) fn of_child(self, shown: Arc<str>, tail: Arc<std::sync::Mutex<Tail>>) -> Self {
+    /// The same way; what is asked there is shown as this.
+    pub(super) fn of_child(self, shown: Arc<str>, child: Arc<Life>) -> Self {
         Self {
             shown,
-            tail: Some(tail),
+            child: Some(child),
             ..self
+        }
+    }
+
+    /// A process of ours that has not answered yet is on its way.
+    pub(super) fn is_starting(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.is_starting())
+    }
+
+    /// It has answered.
+    pub(super) fn has_answered(&self) {
+        if let Some(child) = &self.child {
+            child.has_answered();
         }
     }
 
@@ -119,9 +131,11 @@ impl Way {
                 return self.lost(&chain(&error));
             }
             let what = format!("the runner cannot be reached: {}", chain(&error));
-            let remedy = match self.tail {
+            let remedy = match self.child {
                 None => "check that it runs, and that `url` or `socket` is right",
-                Some(_) => "it is started again",
+                Some(_) => {
+                    "it is started again by itself; run the command by hand to see what it lacks"
+                }
             };
             let cause = Cause {
                 remedy: Some(remedy.to_owned()),
@@ -159,15 +173,11 @@ impl Way {
     }
 
     pub(super) fn cause(&self, what: &str) -> Cause {
-        let tail = self.tail.as_ref().and_then(|tail| {
-            let tail = tail
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            tail.text()
-        });
+        let child = self.child.as_ref();
         Cause {
             command: Some(Arc::clone(&self.shown)),
-            stderr: tail,
+            status: child.and_then(|child| child.ended()),
+            stderr: child.and_then(|child| child.last_words()),
             ..Cause::new(what)
         }
     }

@@ -10,11 +10,12 @@ pub(super) fn run(source: &Source, config: &Config) -> Result<(), Failed> {
     let mut problems = Vec::new();
     for (name, server) in &config.servers {
         problems.extend(house::check_server(name, server).err());
-        if let Some(stdio) = &server.stdio {
+        if let Some(stdio) = server.child() {
+            let kind = server.kind();
             let cwd = stdio.cwd.as_deref();
             if cwd.is_some_and(|cwd| !cwd.is_dir()) {
                 problems.push(format!(
-                    "[servers.{name}.stdio]: the folder {} does not exist",
+                    "[servers.{name}.{kind}]: the folder {} does not exist",
                     cwd.unwrap_or(Path::new("")).display()
                 ));
             }
@@ -24,7 +25,7 @@ pub(super) fn run(source: &Source, config: &Config) -> Result<(), Failed> {
                 .map(String::as_str)
                 .unwrap_or_default();
             if find_program(program, cwd).is_none() {
-                problems.push(format!("[servers.{name}.stdio]: no program {program:?}; give its path, or install it so that it is on PATH"));
+                problems.push(format!("[servers.{name}.{kind}]: no program {program:?}; give its path, or install it so that it is on PATH"));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The sections of the file.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::capabilities::Clearance;
 use super::content::Content;
 use super::edits::Tool;
 use super::embedded::Embedded;
+use super::runner::{Python, Runner};
 use super::script::Script;
 use super::values::{Secret, Span, Url};
 
@@ -94,6 +96,10 @@ pub(crate) struct Server {
     pub(crate) content: Option<Content>,
     /// A process for each call.
     pub(crate) script: Option<Script>,
+    /// A long-lived tool runner behind HTTP.
+    pub(crate) runner: Option<Runner>,
+    /// A Python file that runs as a child process.
+    pub(crate) python: Option<Python>,
     /// Longest silence of a call: no progress, no log line. 120s where it is not set.
     pub(crate) idle_timeout: Option<Span>,
     /// Longest time of a call in all. 30m where it is not set.
@@ -177,15 +183,22 @@ impl Server {
             ("stdio", self.stdio.is_some()),
             ("http", self.http.is_some()),
             ("script", self.script.is_some()),
+            ("runner", self.runner.is_some()),
+            ("python", self.python.is_some()),
             ("embedded", self.embedded.is_some()),
         ];
         let present = kinds.into_iter().filter(|(_, present)| *present);
         present.map(|(kind, _)| kind).collect()
     }
 
+    /// Its kind of place, as its section is called.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kinds().first().copied().unwrap_or("content")
+    }
+
     /// Whether its tools' schemas are held against arguments and results. MCP servers do that themselves.
     pub(crate) fn validates(&self) -> bool {
-        let is_mcp = self.stdio.is_some() || self.http.is_some();
+        let is_mcp = self.stdio.is_some() || self.http.is_some() || self.python.is_some();
         self.validate.unwrap_or(!is_mcp && !self.has_no_place())
     }
 
@@ -217,6 +230,9 @@ impl Server {
             let why = "`command` is empty; give a program and its arguments";
             return Err(format!(".stdio]: {why}"));
         }
+        if let Some(runner) = &self.runner {
+            runner.check().map_err(|why| format!(".runner]: {why}"))?;
+        }
         if let Some(script) = &self.script {
             script.check().map_err(|why| format!(".script]: {why}"))?;
         }
@@ -230,6 +246,13 @@ impl Server {
             content.check().map_err(|why| format!(".content]: {why}"))?;
         }
         Ok(())
+    }
+
+    /// The child that serves it, where it is one.
+    pub(crate) fn child(&self) -> Option<Cow<'_, Stdio>> {
+        let python = self.python.as_ref();
+        let of_python = || python.map(|python| Cow::Owned(python.stdio()));
+        self.stdio.as_ref().map(Cow::Borrowed).or_else(of_python)
     }
 
     /// The limits of time for the server, and for single tools. An idle limit above the total one means the total one.

@@ -210,6 +210,7 @@ impl Plan {
                 idle: None,
                 total: Some(total),
             },
+            unset: toolbus_gateway::Unset::default(),
             in_flight: IN_FLIGHT,
             ..ServerSettings::default()
         };

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use toolbus_backends::checked::Checked;
 use toolbus_backends::content::{self, Content};
 use toolbus_backends::edited::{self, Edited};
 use toolbus_backends::layer::Ground;
 use toolbus_backends::mcp::{self, Begin, HttpTarget, Known, McpServer, Starts, Target};
 use toolbus_backends::process::Command;
+use toolbus_backends::runner::{self, Runner};
 use toolbus_backends::script::{self, ScriptServer};
 use toolbus_backends::tools::ToolServer;
 use toolbus_gateway::{Server, ServerSettings, Unset};
 use toolbus_model::{Backend, Offer, ServerName};
 
 use super::embedded;
-use crate::config::{self, Config, Span};
+use crate::config::{self, Config, Secret, Span};
 use crate::memory::Memory;
 
 /// How long a process runs that nobody uses: longer than most pauses in a conversation with a model.
@@ -52,6 +54,8 @@ enum Place {
     Mcp(Target, mcp::Settings),
     /// In a process for each call.
     Script(Box<script::Settings>),
+    /// At a tool runner.
+    Runner(runner::Settings),
     /// In this process, in a Python module.
     Embedded(embedded::Settings),
     /// Nowhere: there are files and prompts alone.
@@ -92,6 +96,7 @@ impl Wanted {
                 let place = ScriptServer::begin(name, script::Settings::clone(settings));
                 Arc::new(ToolServer(place))
             }
+            Place::Runner(settings) => Runner::start(name, settings.clone()),
             Place::Embedded(settings) => embedded::start(self.name.as_str(), settings),
             Place::Files(settings) => Content::around(name, settings.clone(), None),
         };
@@ -215,10 +220,12 @@ fn place(server: &config::Server) -> Result<Place, String> {
         let settings = settings.map_err(|why| format!(".script]: {why}"))?;
         return Ok(Place::Script(settings.into()));
     }
-    if let Some(embedded) = &server.embedded {
-        let settings = embedded::settings(embedded);
-        let settings = settings.map_err(|why| format!(".embedded]: {why}"))?;
-        return Ok(Place::Embedded(settings));
+    if let Some(runner) = &server.runner {
+        let wrong = |why| format!(".runner]: {why}");
+        return Ok(Place::Runner(runner::Settings {
+            place: runner.place().map_err(wrong)?,
+            headers: headers(&runner.headers, runner.bearer.as_ref()).map_err(wrong)?,
+        }));
     }
     let target = target(server).map_err(|why| format!("]: {why}"))?;
     Ok(Place::Mcp(target, treatment(server)))
@@ -226,7 +233,7 @@ fn place(server: &config::Server) -> Result<Place, String> {
 
 /// How to reach a server, with its secrets in place.
 fn target(server: &config::Server) -> Result<Target, String> {
-    match (&server.stdio, &server.http) {
+    match (server.child(), &server.http) {
         (Some(stdio), _) => {
             let env = stdio
                 .env
@@ -241,13 +248,13 @@ fn target(server: &config::Server) -> Result<Target, String> {
         }
         (None, Some(http)) => Ok(Target::Http(HttpTarget {
             url: http.url.0.clone(),
-            headers: headers(http)?,
+            headers: headers(&http.headers, http.bearer.as_ref())?,
         })),
         (None, None) => Err("it has no kind".to_owned()),
     }
 }
 
-fn headers(http: &config::Http) -> Result<HeaderMap, String> {
+fn headers(given: &IndexMap<String, Secret>, bearer: Option<&Secret>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: String| {
         let name: HeaderName = name
@@ -259,10 +266,10 @@ fn headers(http: &config::Http) -> Result<HeaderMap, String> {
         headers.insert(name, value);
         Ok::<(), String>(())
     };
-    for (name, value) in &http.headers {
+    for (name, value) in given {
         put(name, value.reveal()?)?;
     }
-    if let Some(token) = &http.bearer {
+    if let Some(token) = bearer {
         put(
             AUTHORIZATION.as_str(),
             format!("Bearer {}", token.reveal()?),
@@ -279,7 +286,7 @@ fn treatment(server: &config::Server) -> mcp::Settings {
         },
         ..mcp::Settings::default()
     };
-    if let Some(stdio) = &server.stdio {
+    if let Some(stdio) = server.child() {
         let idle_stop = match stdio.start {
             config::Start::FirstUse => Some(IDLE_STOP),
             config::Start::Now => None,

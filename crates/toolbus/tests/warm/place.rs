@@ -175,6 +175,9 @@ fn section(folder: &TempDir, server: &str, limits: &str, warm: &str) -> String {
             section.push_str(&format!(
                 "[servers.{server}.script.tools.{name}]\ndescription = \"{name}\"\n"
             ));
+            if name == "lingers" {
+                section.push_str("limits.timeout = \"1s\"\n");
+            }
         }
     }
     section

@@ -69,6 +69,7 @@ TOOLS = {
     "forks": forks,
     "leaves": leaves,
     "hangs": hangs,
+    "lingers": hangs,
     "slow": lambda: time.sleep(0.1) or "slow",
 }
 

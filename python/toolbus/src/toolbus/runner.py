@@ -24,6 +24,9 @@ from toolbus._service import Service
 # The variable with the token that callers have to show.
 TOKEN = "TOOLBUS_RUNNER_TOKEN"
 
+# The variable with the socket at which it listens where nothing else is said, set by a gateway that starts it.
+SOCKET = "TOOLBUS_RUNNER_SOCKET"
+
 # Seconds for calls under way when the runner is to stop.
 _GRACE = 5.0
 
@@ -33,6 +36,8 @@ _BACKLOG = 128
 def main(arguments: list[str]) -> int:
     """Serves until the process is told to end; answers with the exit status."""
     given = _parser().parse_args(arguments)
+    if given.socket is None and given.port is None and os.environ.get(SOCKET):
+        given.socket = Path(os.environ[SOCKET])
     try:
         listener, shown, is_local = _bound(given)
     except OSError as error:
@@ -65,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m toolbus.runner", description="Serves Python tools over HTTP.")
     parser.add_argument("target", help="a file, FILE:OBJECT, a module, or a folder (also one with assets/skills/*/scripts)")
     parser.add_argument("--host", default="127.0.0.1", help=f"where to listen; others than loopback need {TOKEN}")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, help="8000 without; 0 takes a free one")
     parser.add_argument("--socket", type=Path, help="a Unix socket instead of a port; only this user can connect")
     return parser
 
@@ -77,7 +82,7 @@ def _bound(given: argparse.Namespace) -> tuple[socket.socket, str, bool]:
     if not is_local and not os.environ.get(TOKEN):
         raise OSError(f"{given.host} can be reached from other machines: set {TOKEN}, which callers then have to show")
     family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
-    listener = socket.create_server((given.host, given.port), family=family, backlog=_BACKLOG)
+    listener = socket.create_server((given.host, 8000 if given.port is None else given.port), family=family, backlog=_BACKLOG)
     host = f"[{given.host}]" if ":" in given.host else given.host
     return listener, f"http://{host}:{listener.getsockname()[1]}", is_local
 

@@ -107,7 +107,7 @@ async fn no_uri_leads_out_of_a_folder() {
         "docs://up/docs/inside.md",
         "docs://absolute",
         "docs://proc/environ",
-        "docs://proc/root/etc/passwd",
+        "docs://proc/cwd/Cargo.toml",
         "docs://within",
         "docs://turning",
         // What is no file, and what is hidden.

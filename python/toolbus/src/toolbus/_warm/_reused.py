@@ -51,7 +51,9 @@ class Reused:
         if self._said_something():
             self.end()
             self.ready()
-        self.wire.send(request, fds)
+        # One that ends in this moment is seen to have ended.
+        with suppress(OSError):
+            self.wire.send(request, fds)
         return self._pid, self._pidfd
 
     def _said_something(self) -> bool:
@@ -162,6 +164,10 @@ class _Calls:
     def _put_back(self, begun: int, pipes: set[Which]) -> None:
         for number in range(4):
             os.dup2(self._nothing, number)
+        # What nobody took of this call must not come out in the next one.
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with suppress(Exception):
+                stream.flush()  # type: ignore[union-attr]
         # Whoever made copies of the streams has no use for them any more, and the gateway waits for their end.
         for fd in map(int, os.listdir("/proc/self/fd")):
             with suppress(OSError):

@@ -46,7 +46,9 @@ class Wire:
         data = len(body).to_bytes(4, "little") + body
         passed = list(fds)
         sent = socket.send_fds(self._socket, [data], passed) if passed else 0
-        self._socket.sendall(data[sent:])
+        # Nothing is nothing: whoever had it all may be gone by now.
+        if sent < len(data):
+            self._socket.sendall(data[sent:])
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message and its descriptors, or nothing once the other end is gone."""
