@@ -27,11 +27,12 @@ const UNSHOWN: [(&str, &str); 2] = [
 ];
 
 /// What `check` may complain of: it is about the reader's machine, not about the file.
-const NOT_HERE: [&str; 4] = [
+const NOT_HERE: [&str; 5] = [
     ": no program ",
     " is not set",
     " cannot be read: ",
     " does not exist",
+    ": this build has no Python inside",
 ];
 
 /// Variables by which a reader's shell could change what commands print.
@@ -332,6 +333,9 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.http]`", "Http"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.script]`", "Script"),
+        ("## `[servers.NAME.script.limits]`", "ScriptLimits"),
+        ("## `[servers.NAME.script.tools.TOOL]`", "ScriptTool"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
@@ -343,7 +347,9 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
+                    "Server" => &["stdio", "http", "script", "embedded", "content", "tools"],
+                    "Script" => &["limits", "tools", "warm"],
+                    "ScriptTool" => &["limits"],
                     "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],
