@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use toolbus_model::{Call, Event, EventKind, Line, Object, Request};
+use toolbus_model::json::Edit;
+use toolbus_model::{Call, Event, EventKind, Line, LogLevel, Object, Raw, Request};
+use toolbus_protocol::meta;
 
 /// How a call ended, as Python says it.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub(crate) struct Entry {
     /// The event loop that it is on.
     door: u64,
     line: Line,
+    /// What the caller's client can do, and which log lines it wants.
+    capabilities: Raw,
+    log_level: Option<LogLevel>,
     request: Request,
     /// Nobody waits for it any more.
     abandoned: AtomicBool,
@@ -57,9 +62,27 @@ impl Entry {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// All of `params`.
-    pub(crate) fn params(&self) -> &[u8] {
-        self.request.params.bytes()
+    /// All of `params`. Its `_meta` says what the caller's client can do and wants, which for one of an older revision only
+    /// its session knows. Progress is always wanted, as a sign of life.
+    pub(crate) fn params(&self) -> Vec<u8> {
+        let level = self.log_level.map(|level| format!("{:?}", level.as_str()));
+        let id = self.id.to_string();
+        let edits = [
+            (meta::CAPABILITIES, Edit::Put(self.capabilities.bytes())),
+            (
+                meta::LOG_LEVEL,
+                level
+                    .as_deref()
+                    .map_or(Edit::Drop, |level| Edit::Put(level.as_bytes())),
+            ),
+            (meta::PROGRESS, Edit::Put(id.as_bytes())),
+        ];
+        let mut about = Vec::with_capacity(self.request.meta.bytes().len() + 256);
+        self.request.meta.rewrite(&edits, &mut about);
+        let mut params = Vec::with_capacity(self.request.params.bytes().len() + about.len());
+        let whole = [("_meta", Edit::Put(&about))];
+        self.request.params.rewrite(&whole, &mut params);
+        params
     }
 
     /// A retry with the caller's answers.
@@ -102,6 +125,8 @@ impl Calls {
             id: self.next.fetch_add(1, Ordering::Relaxed) + 1,
             door,
             line: call.line().clone(),
+            capabilities: call.seed.capabilities.clone(),
+            log_level: call.seed.log_level,
             request,
             abandoned: AtomicBool::new(false),
             answer: Mutex::new(Some(sender)),

@@ -112,8 +112,8 @@ impl Interpreter {
         let params = move |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
             let (id,): (u64,) = args.extract()?;
             let entry = calls.get(id);
-            let params = entry.as_ref().map_or(&b"{}"[..], |entry| entry.params());
-            PyResult::Ok(pyo3::types::PyBytes::new(args.py(), params).unbind())
+            let params = entry.map_or_else(|| b"{}".to_vec(), |entry| entry.params());
+            PyResult::Ok(pyo3::types::PyBytes::new(args.py(), &params).unbind())
         };
         host.set_item("params", PyCFunction::new_closure(py, None, None, params)?)?;
         let calls = Arc::clone(&self.calls);

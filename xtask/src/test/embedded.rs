@@ -10,12 +10,14 @@ use crate::run::{capture, run};
 use crate::say::say;
 
 /// What has Python inside: the binary with its feature, and the tests that need it.
-const BUILD: [&str; 15] = [
+const BUILD: [&str; 17] = [
     "--workspace",
     "--features",
     "toolbus/embedded",
     "--test",
     "embedded",
+    "--test",
+    "roles_embedded",
     "--test",
     "tools",
     "--test",
