@@ -39,8 +39,8 @@ impl Role {
             Self::OwnRunner => "runner of the gateway",
             Self::Mesh => "worker",
             Self::Script => "script",
-            Self::Warm => "script, warm",
-            Self::Reused => "script, reused",
+            Self::Warm => "warm script",
+            Self::Reused => "reused script",
             Self::Embedded => "embedded",
         }
     }
