@@ -145,10 +145,7 @@ impl Pool {
 
     /// No thread is free: one more, or a place in the queue.
     fn make_room(self: &Arc<Self>, state: &mut State) -> Result<(), Refused> {
-        // As many again may be given up as the pool has. From then on each takes a place of its own.
-        let places = self
-            .threads
-            .min((2 * self.threads).saturating_sub(state.lost));
+        let places = self.places(state);
         if places == 0 {
             return Err(Refused::Lost(state.lost));
         }
@@ -166,6 +163,25 @@ impl Pool {
         Err(Refused::Full(state.alive, state.waiting.len()))
     }
 
+    /// As many again may be given up as the pool has. From then on each takes a place of its own.
+    fn places(&self, state: &State) -> usize {
+        self.threads
+            .min((2 * self.threads).saturating_sub(state.lost))
+    }
+
+    /// A thread is gone. What waits gets another one, or is told that there is none any more.
+    fn refill(self: &Arc<Self>, state: &mut State) {
+        let places = self.places(state);
+        if places == 0 {
+            state.waiting.clear();
+        }
+        while state.alive < places && state.idle < state.waiting.len() {
+            if self.grow(state).is_err() {
+                return;
+            }
+        }
+    }
+
     fn grow(self: &Arc<Self>, state: &mut State) -> Result<(), Refused> {
         let own = Arc::clone(self);
         std::thread::Builder::new()
@@ -178,7 +194,7 @@ impl Pool {
     }
 
     /// The life of a thread.
-    fn serve(&self, py: Python<'_>) {
+    fn serve(self: &Arc<Self>, py: Python<'_>) {
         let Ok(thread) = words::thread(py) else {
             self.lock().alive -= 1;
             return;
@@ -225,25 +241,25 @@ impl Pool {
     }
 
     /// Whether the thread that ran this takes another call.
-    fn goes_on(&self, run: &Run, is_sound: bool) -> bool {
+    fn goes_on(self: &Arc<Self>, run: &Run, is_sound: bool) -> bool {
         let mut state = self.lock();
         run.is_over.store(true, Ordering::SeqCst);
-        match (run.is_lost.load(Ordering::SeqCst), is_sound) {
-            (true, _) => {
-                // It came back after all. Another one has its place.
-                state.lost -= 1;
-                false
-            }
-            (false, false) => {
-                state.alive -= 1;
-                false
-            }
-            (false, true) => true,
+        let is_lost = run.is_lost.load(Ordering::SeqCst);
+        if !is_lost && is_sound {
+            return true;
         }
+        if is_lost {
+            // It came back after all. Another one has its place.
+            state.lost -= 1;
+        } else {
+            state.alive -= 1;
+        }
+        self.refill(&mut state);
+        false
     }
 
     /// The call's thread does not come back: another one may take its place. False where it did come back.
-    pub(crate) fn give_up(&self, run: &Run) -> bool {
+    pub(crate) fn give_up(self: &Arc<Self>, run: &Run) -> bool {
         let mut state = self.lock();
         let is_idle = !run.has_begun() || run.is_over.load(Ordering::SeqCst);
         if is_idle || run.is_lost.swap(true, Ordering::SeqCst) {
@@ -251,6 +267,7 @@ impl Pool {
         }
         state.alive -= 1;
         state.lost += 1;
+        self.refill(&mut state);
         true
     }
 

@@ -27,11 +27,12 @@ const UNSHOWN: [(&str, &str); 2] = [
 ];
 
 /// What `check` may complain of: it is about the reader's machine, not about the file.
-const NOT_HERE: [&str; 4] = [
+const NOT_HERE: [&str; 5] = [
     ": no program ",
     " is not set",
     " cannot be read: ",
     " does not exist",
+    ": this build has no Python inside",
 ];
 
 /// Variables by which a reader's shell could change what commands print.

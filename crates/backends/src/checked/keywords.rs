@@ -204,7 +204,10 @@ impl<'v, 'c> Keywords<'v, 'c> {
             true => ("items", "additionalItems"),
             false => ("prefixItems", "items"),
         };
-        let first = self.many(first)?;
+        let first = match is_old || self.compiler.dialect == Dialect::New {
+            true => self.many(first)?,
+            false => None,
+        };
         let rest = self.one(rest);
         if first.is_some() || rest.is_some() {
             self.put(Keyword::Elements(first.unwrap_or_default(), rest));
@@ -255,11 +258,17 @@ impl<'v, 'c> Keywords<'v, 'c> {
 
     fn dependencies(&mut self) -> Read<()> {
         let (mut fields, mut schemas) = (Vec::new(), Vec::new());
-        for (name, list) in self.table("dependentRequired")? {
+        let is_new = self.compiler.dialect == Dialect::New;
+        let table = |name| match is_new {
+            true => self.table(name),
+            false => Ok(&[][..]),
+        };
+        let (required, dependent) = (table("dependentRequired")?, table("dependentSchemas")?);
+        for (name, list) in required {
             let names = names(list).ok_or("`dependentRequired` must hold lists of names")?;
             fields.push((name.as_ref().into(), names));
         }
-        for (name, schema) in self.table("dependentSchemas")? {
+        for (name, schema) in dependent {
             schemas.push((name.as_ref().into(), self.part(schema)));
         }
         // What both were before 2019-09; no dialect gives it another meaning.

@@ -8,7 +8,7 @@ use regex_automata::util::syntax;
 /// Longest pattern that is read, in bytes.
 const MAX_PATTERN: usize = 4 * 1024;
 
-/// What the machine of one pattern may hold, in bytes; a class of all letters repeated a hundred times is at the limit.
+/// What the machine of one pattern may hold, in bytes; a class of all letters repeated some ten times is at the limit.
 const MAX_MACHINE: usize = 256 * 1024;
 
 /// What the table of one pattern may hold, in bytes, and what may be held while it is made.

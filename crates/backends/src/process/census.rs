@@ -69,15 +69,22 @@ fn ticks(process: &str, fields: std::ops::Range<usize>) -> u64 {
     fields.filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// Bytes that processes have, where each has its share of what it has in common with others.
+/// Bytes that processes have, where each has its share of what it has in common with others. What is only mapped from
+/// files is not among it: the kernel takes that away when it needs the room.
 fn shares(processes: &[i32]) -> u64 {
     let share = |pid: &i32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kib * 1024)
+        let own = kib(&text, "Pss_Anon:").zip(kib(&text, "Pss_Shmem:"));
+        let own = own.map(|(anonymous, shared)| anonymous + shared);
+        // Older kernels do not tell them apart.
+        Some(own.or_else(|| kib(&text, "Pss:"))? * 1024)
     };
     processes.iter().filter_map(share).sum()
+}
+
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// All that descends from this process, by asking each for its children: as quick as they are few.

@@ -51,22 +51,28 @@ pub fn run(control: RawFd, orders: &[OsString], command: &[OsString]) -> io::Res
             return Ok(());
         }
     };
-    writeln!(control, "started {}", pid.as_raw_nonzero())?;
+    // Where nobody hears it any more, the closed socket is seen below, and the child is ended.
+    let _ = writeln!(control, "started {}", pid.as_raw_nonzero());
+    let verdict = attend(pid, &control, &orders.limits);
+    orders.clear();
+    // We may be gone, which is why this was done.
+    let _ = writeln!(control, "{}", verdict?);
+    Ok(())
+}
+
+/// Watches over the child to its end, and to the end of all that it started; says how it ended.
+fn attend(pid: Pid, control: &UnixStream, limits: &Limits) -> io::Result<String> {
     release_streams()?;
     let mut reaper = Reaper::start(pid)?;
-    let over = wait_for_end(&control, &mut reaper, &orders.limits)?;
+    let over = wait_for_end(control, &mut reaper, limits)?;
     if over == Over::Asked {
         end_gently(pid, &mut reaper)?;
     }
     hunt(&mut reaper)?;
-    orders.clear();
-    let verdict = match over {
+    Ok(match over {
         Over::Exceeded(limit) => format!("exceeded {limit}"),
         Over::Ended | Over::Asked => reaper.verdict(),
-    };
-    // We may be gone, which is why this was done.
-    let _ = writeln!(control, "{verdict}");
-    Ok(())
+    })
 }
 
 /// Starts the child. What it has as descriptor 3 is closed here when this returns.

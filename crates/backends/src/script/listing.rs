@@ -21,10 +21,9 @@ const SAFE: &str = "-P";
 
 /// The command that runs a tool, or says which there are. The words are a template.
 pub(super) fn command(python: &Python, what: &str) -> Vec<String> {
-    let plain = |text: &str| text.replace('{', "{{").replace('}', "}}");
-    let interpreter = plain(&python.interpreter.to_string_lossy());
-    let served = plain(&python.served);
-    let words = [&*interpreter, SAFE, "-m", "toolbus.script", &*served, what];
+    let interpreter = python.interpreter.to_string_lossy();
+    let served = &*python.served;
+    let words = [&*interpreter, SAFE, "-m", "toolbus.script", served, what];
     words.map(str::to_owned).into()
 }
 

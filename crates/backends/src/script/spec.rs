@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
             _ => {
                 return Err(format!(
                     "{{{name}}} is no placeholder; there are {{arguments}}, {{tool}}, {{skill}}, {{command}}, \
-                     {{function}}, {{file}} and {{base}}, and {{{{ stands for a brace"
+                     {{function}}, {{file}} and {{base}}; for the text itself double the braces, {{{{{name}}}}}"
                 ));
             }
         };
@@ -167,32 +167,43 @@ impl Template {
     }
 }
 
-/// Cuts a word at its placeholders. `{{` and `}}` are braces.
+/// Cuts a word at its placeholders: a name of small letters in braces. With doubled braces the name stands for itself, and
+/// so do all other braces, of which shells and JSON are full.
 fn fill(word: &str, facts: &Facts<'_>) -> Result<Vec<Part>, String> {
     let (mut parts, mut text, mut rest) = (Vec::new(), String::new(), word);
-    while let Some(at) = rest.find(['{', '}']) {
+    while let Some(at) = rest.find('{') {
         text.push_str(&rest[..at]);
-        let brace = &rest[at..=at];
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix(brace) {
-            text.push_str(brace);
-            rest = after;
+        rest = &rest[at..];
+        let inner = rest.strip_prefix("{{").and_then(|after| name(after, "}}"));
+        if let Some(name) = inner {
+            text.push_str(&rest[1..name.len() + 3]);
+            rest = &rest[name.len() + 4..];
             continue;
         }
-        let end = rest.find('}').filter(|_| brace == "{");
-        let end = end.ok_or("a single brace; a brace by itself is written twice")?;
-        match facts.part(&rest[..end])? {
+        let Some(name) = name(&rest[1..], "}") else {
+            text.push('{');
+            rest = &rest[1..];
+            continue;
+        };
+        match facts.part(name)? {
             Part::Text(known) => text.push_str(&known),
             Part::Arguments => {
                 parts.push(Part::Text(std::mem::take(&mut text)));
                 parts.push(Part::Arguments);
             }
         }
-        rest = &rest[end + 1..];
+        rest = &rest[name.len() + 2..];
     }
     text.push_str(rest);
     parts.push(Part::Text(text));
     Ok(parts)
+}
+
+/// The name at the beginning of a text that goes on with `end`.
+fn name<'t>(text: &'t str, end: &str) -> Option<&'t str> {
+    let other = text.find(|c: char| !c.is_ascii_lowercase() && c != '_')?;
+    let name = &text[..other];
+    (!name.is_empty() && text[other..].starts_with(end)).then_some(name)
 }
 
 #[cfg(test)]
@@ -248,21 +259,26 @@ mod tests {
     #[test]
     fn braces_stand_for_themselves_when_doubled() {
         let facts = Facts::of_name("a.b.c", "/srv");
-        let template = filled(&["{base}/x", "{{{tool}}}", "--a={arguments}!"], &facts);
-        let (line, _) = template
-            .expect("filled")
-            .with(&arguments("{}"))
-            .expect("a line");
-        assert_eq!(line, ["/srv/x", "{a.b.c}", "--a={}!"]);
+        let words = [
+            "{base}/x",
+            "{{tool}} is {tool}",
+            "--a={arguments}!",
+            r#"f() { echo "${A-b}" '{"a": {}}' {1..3}; }; {"#,
+        ];
+        let template = filled(&words, &facts).expect("filled");
+        let (line, _) = template.with(&arguments("{}")).expect("a line");
+        let expected = ["/srv/x", "{tool} is a.b.c", "--a={}!", words[3]];
+        assert_eq!(line, expected);
         let facts = Facts::of_name("plain", "/srv");
         for (words, part) in [
-            (vec!["{}"], "{} is no placeholder"),
             (
                 vec!["{argument}"],
                 "{argument} is no placeholder; there are {arguments}",
             ),
-            (vec!["x", "{"], "`run`, \"{\": a single brace"),
-            (vec!["a}b"], "a single brace"),
+            (
+                vec!["x", "${name}"],
+                "for the text itself double the braces, {{name}}",
+            ),
             (
                 vec!["{skill}"],
                 "{skill} is not known of the tool \"plain\": its name has no dot",

@@ -42,7 +42,8 @@ impl Server {
                 return Err(self.stop_thread(module, &run, answer, &job.tool).await);
             }
         };
-        let gone = |_| self.unavailable("the server was stopped before the call had begun");
+        let gone =
+            |_| self.unavailable("the call did not begin: there is no thread for it any more");
         outcome(written.map_err(gone)?.map_err(failed)?)
     }
 

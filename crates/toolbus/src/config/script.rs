@@ -25,7 +25,7 @@ const INTERPRETER: &str = "python3";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Script {
     /// The program and its arguments. {tool}, {skill}, {command}, {function}, {file} and {base} are filled in;
-    /// {arguments} is the call's arguments, which come on stdin where no word has it. {{ is a brace.
+    /// {arguments} is the call's arguments, which come on stdin where no word has it.
     pub(crate) run: Option<Vec<String>>,
     /// A file that says which tools there are: a command index or a skill index.
     pub(crate) index: Option<PathBuf>,

@@ -81,6 +81,38 @@ fn files_stand_beside_the_tools_of_another_kind() {
 }
 
 #[test]
+fn a_place_that_only_runs_tools_gets_files_beside_them() {
+    let folder = folder();
+    let script = r#"
+[servers.sh.script]
+run = ["/bin/echo", "[1]"]
+[servers.sh.script.tools.hello]
+description = "Says one"
+"#;
+    let gateway = Gateway::start(&format!("{script}{}", section("sh", folder.path())));
+    let called = gateway.call("hello", json!({})).json();
+    assert!(called["result"]["content"].is_array(), "{called}");
+    let read = modern(
+        &gateway,
+        "resources/read",
+        json!({"uri": "docs://start.md"}),
+    );
+    assert_eq!(read["result"]["contents"][0]["text"], "# Start\n", "{read}");
+    // What neither has is unknown by its name, as anywhere.
+    for (method, key, name) in [
+        ("resources/read", "uri", "other://none"),
+        ("prompts/get", "name", "none-such"),
+    ] {
+        let mut params = json!({});
+        params[key] = name.into();
+        let error = modern(&gateway, method, params)["error"].clone();
+        assert_eq!(error["code"], -32602, "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn a_changed_configuration_adds_files_and_takes_them_away() {
     let folder = folder();
     let server = Gateway::server("fx", "fixture", &["stdio"]);

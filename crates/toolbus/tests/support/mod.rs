@@ -8,6 +8,7 @@
 pub mod events;
 pub mod listener;
 pub mod mesh;
+pub mod place;
 pub mod script;
 pub mod upstream;
 
