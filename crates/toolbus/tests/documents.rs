@@ -333,6 +333,8 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.http]`", "Http"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.runner]`", "Runner"),
+        ("## `[servers.NAME.python]`", "Python"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
@@ -344,7 +346,9 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
+                    "Server" => &[
+                        "stdio", "http", "runner", "python", "embedded", "content", "tools",
+                    ],
                     "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],
