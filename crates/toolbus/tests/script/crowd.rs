@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,9 @@ use super::{said, shell};
 const AT_ONCE: u64 = 8;
 
 const CALLS: u64 = 300;
+
+/// The last of a crowd waits for all others, on a machine that may be busy.
+const IN_A_CROWD: Duration = Duration::from_secs(120);
 
 /// What a gateway grows by between a crowd and the next one of the same size, at most.
 const GROWTH: u64 = 16 * 1024;
@@ -35,7 +39,9 @@ fn crowd(gateway: &Gateway) -> u64 {
 }
 
 fn one(gateway: &Gateway, number: u64) -> u64 {
-    let answer = gateway.call("go", json!({ "n": number }));
+    let params = json!({"name": "go", "arguments": { "n": number }});
+    let request = modern_request("/mcp", "tools/call", params);
+    let answer = gateway.send_within(&request, IN_A_CROWD);
     let told = answer.json()["result"]["structuredContent"].clone();
     assert_eq!(told["given"], json!({ "n": number }), "{}", answer.text());
     told["beside"].as_u64().expect("a number")
