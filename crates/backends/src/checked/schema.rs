@@ -36,6 +36,10 @@ pub(super) struct Node {
 
 /// One thing that a schema asks for.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a pattern or a set of members is what most schemas hold"
+)]
 pub(super) enum Keyword {
     /// Nothing fits.
     Never,
