@@ -331,6 +331,8 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
+        ("## `[servers.NAME.python]`", "Python"),
+        ("## `[servers.NAME.runner]`", "Runner"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
         ("## `[servers.NAME.script]`", "Script"),
@@ -347,7 +349,10 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "script", "embedded", "content", "tools"],
+                    "Server" => &[
+                        "stdio", "http", "python", "runner", "script", "embedded", "content",
+                        "tools",
+                    ],
                     "Script" => &["limits", "tools", "warm"],
                     "ScriptTool" => &["limits"],
                     "Content" => &["folders"],
