@@ -331,13 +331,13 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME]`", "Server"),
         ("## `[servers.NAME.stdio]`", "Stdio"),
         ("## `[servers.NAME.http]`", "Http"),
-        ("## `[servers.NAME.python]`", "Python"),
-        ("## `[servers.NAME.runner]`", "Runner"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
         ("## `[servers.NAME.script]`", "Script"),
         ("## `[servers.NAME.script.limits]`", "ScriptLimits"),
         ("## `[servers.NAME.script.tools.TOOL]`", "ScriptTool"),
+        ("## `[servers.NAME.runner]`", "Runner"),
+        ("## `[servers.NAME.python]`", "Python"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
@@ -350,7 +350,7 @@ fn every_key_of_the_configuration_is_explained() {
             .filter(|key| {
                 let own: &[&str] = match section {
                     "Server" => &[
-                        "stdio", "http", "python", "runner", "script", "embedded", "content",
+                        "stdio", "http", "runner", "python", "script", "embedded", "content",
                         "tools",
                     ],
                     "Script" => &["limits", "tools", "warm"],

@@ -316,8 +316,9 @@ fn with_schema(definition: &Object) -> Object {
 fn problems(said: &Object) -> Option<Arc<str>> {
     let problems: Vec<String> = said.raw("problems")?.read().ok()?;
     let mut text = problems.join("; ");
-    let end = text.floor_char_boundary(SHOWN);
-    text.truncate(end);
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+    }
     (!text.is_empty()).then(|| text.into())
 }
 
