@@ -40,10 +40,6 @@ pub(super) struct Pattern {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are few of them, and each holds much more elsewhere"
-)]
 enum Engine {
     /// One step a byte.
     Table(Box<dense::DFA<Vec<u32>>>),
