@@ -333,6 +333,9 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.http]`", "Http"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.script]`", "Script"),
+        ("## `[servers.NAME.script.limits]`", "ScriptLimits"),
+        ("## `[servers.NAME.script.tools.TOOL]`", "ScriptTool"),
         ("## `[servers.NAME.runner]`", "Runner"),
         ("## `[servers.NAME.python]`", "Python"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
@@ -347,8 +350,11 @@ fn every_key_of_the_configuration_is_explained() {
             .filter(|key| {
                 let own: &[&str] = match section {
                     "Server" => &[
-                        "stdio", "http", "runner", "python", "embedded", "content", "tools",
+                        "stdio", "http", "runner", "python", "script", "embedded", "content",
+                        "tools",
                     ],
+                    "Script" => &["limits", "tools", "warm"],
+                    "ScriptTool" => &["limits"],
                     "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],

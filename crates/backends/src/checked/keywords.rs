@@ -288,7 +288,8 @@ impl<'v, 'c> Keywords<'v, 'c> {
     }
 
     fn combinations(&mut self) -> Read<()> {
-        let kinds: [(_, fn(Vec<NodeId>) -> Keyword); 3] = [
+        type Combine = fn(Vec<NodeId>) -> Keyword;
+        let kinds: [(_, Combine); 3] = [
             ("allOf", Keyword::AllOf),
             ("anyOf", Keyword::AnyOf),
             ("oneOf", Keyword::OneOf),

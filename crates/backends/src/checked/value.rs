@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
         }
         let mut at = start + 1;
         loop {
-            let next = bytes.get(at..).and_then(|rest| memchr(rest));
+            let next = bytes.get(at..).and_then(memchr);
             at += next.ok_or(Unread::Broken)?;
             if bytes[at] == b'"' {
                 break;

@@ -135,7 +135,7 @@ async fn begin(
     if let Some(warm) = warm
         && let Some((running, streams)) = warm.start(command, spec).await?
     {
-        return Ok((Process::Ready(running), streams));
+        return Ok((Process::Ready(running.into()), streams));
     }
     let mut confined = Confined {
         limits: spec.limits.process,

@@ -12,7 +12,7 @@ pub(super) enum Process {
     /// Started for it.
     New(Child),
     /// Forked from, or being, one that was ready.
-    Ready(Running),
+    Ready(Box<Running>),
 }
 
 /// The pipes to the process of a run.
