@@ -336,6 +336,8 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.script]`", "Script"),
         ("## `[servers.NAME.script.limits]`", "ScriptLimits"),
         ("## `[servers.NAME.script.tools.TOOL]`", "ScriptTool"),
+        ("## `[servers.NAME.runner]`", "Runner"),
+        ("## `[servers.NAME.python]`", "Python"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
@@ -347,7 +349,10 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "script", "embedded", "content", "tools"],
+                    "Server" => &[
+                        "stdio", "http", "runner", "python", "script", "embedded", "content",
+                        "tools",
+                    ],
                     "Script" => &["limits", "tools", "warm"],
                     "ScriptTool" => &["limits"],
                     "Content" => &["folders"],

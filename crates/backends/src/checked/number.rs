@@ -109,7 +109,7 @@ impl<'a> Decimal<'a> {
         let rest = self.digits().fold(0, |rest: u128, digit| {
             (rest * 10 + u128::from(digit - b'0')) % of
         });
-        rest * ten_to_the(zeros, of) % of == 0
+        (rest * ten_to_the(zeros, of)).is_multiple_of(of)
     }
 
     /// The number as one to count by.

@@ -42,7 +42,7 @@ pub(super) struct Pattern {
 #[derive(Debug)]
 enum Engine {
     /// One step a byte.
-    Table(dense::DFA<Vec<u32>>),
+    Table(Box<dense::DFA<Vec<u32>>>),
     /// For patterns whose table would be too large: at most one step a byte and state.
     Machine { vm: PikeVM, states: u64 },
 }
@@ -122,7 +122,7 @@ impl Engine {
         match table {
             Ok(table) => {
                 room.tables = room.tables.saturating_sub(table.memory_usage());
-                Ok(Self::Table(table))
+                Ok(Self::Table(table.into()))
             }
             Err(_) => {
                 room.tables = room.tables.saturating_sub(MAX_TABLE.1);
