@@ -236,7 +236,7 @@ fn numbers_and_patterns() -> Vec<Case> {
         ),
         (
             "counted letters",
-            pattern("^(.?){500}(.){500}$"),
+            pattern("^(.?){30}(.){30}$"),
             text("é".repeat(200_000)),
             Refused,
         ),
@@ -246,7 +246,7 @@ fn numbers_and_patterns() -> Vec<Case> {
             text("a".into()),
             Ran,
         ),
-        ("many patterns", words, text("ab".repeat(2_000)), Refused),
+        ("many patterns", words, text("ab".repeat(2_000)), Ran),
         (
             "patterns of names",
             of_names.into(),
@@ -356,7 +356,7 @@ fn hostile_schemas_and_arguments_cost_little() {
 async fn an_ordinary_call_is_checked_in_microseconds() {
     const CALLS: u32 = 20_000;
     let schema = r#"{"properties":{"a":{"title":"A","type":"number"},"b":{"title":"B","type":"number"},"note":{"title":"Note","type":"string"}},"required":["a","b"],"title":"addArguments","type":"object"}"#;
-    let arguments = format!(r#"{{"a":1,"b":2.5,"note":"{}"}}"#, "x".repeat(174));
+    let arguments = format!(r#"{{"a":1,"b":2.5,"note":"{}"}}"#, "x".repeat(175));
     assert_eq!(arguments.len(), 200);
     let (place, checked, request) = placed(schema, &arguments);
     let call = call();
