@@ -36,10 +36,6 @@ pub(super) struct Node {
 
 /// One thing that a schema asks for.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a pattern or a set of members is what most schemas hold"
-)]
 pub(super) enum Keyword {
     /// Nothing fits.
     Never,
