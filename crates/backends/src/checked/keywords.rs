@@ -10,6 +10,9 @@ use super::value::Value;
 
 type Read<T> = Result<T, String>;
 
+/// A keyword that puts schemas together.
+type Combination = fn(Vec<NodeId>) -> Keyword;
+
 /// The keywords of one schema, while they are read.
 pub(super) struct Keywords<'v, 'c> {
     schema: &'v Value<'v>,
@@ -288,8 +291,7 @@ impl<'v, 'c> Keywords<'v, 'c> {
     }
 
     fn combinations(&mut self) -> Read<()> {
-        type Combine = fn(Vec<NodeId>) -> Keyword;
-        let kinds: [(_, Combine); 3] = [
+        let kinds: [(_, Combination); 3] = [
             ("allOf", Keyword::AllOf),
             ("anyOf", Keyword::AnyOf),
             ("oneOf", Keyword::OneOf),

@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
         }
         let mut at = start + 1;
         loop {
-            let next = bytes.get(at..).and_then(memchr);
+            let next = bytes.get(at..).and_then(special);
             at += next.ok_or(Unread::Broken)?;
             if bytes[at] == b'"' {
                 break;
@@ -249,7 +249,7 @@ impl<'a> Parser<'a> {
 }
 
 /// Where the next quote or backslash is.
-fn memchr(bytes: &[u8]) -> Option<usize> {
+fn special(bytes: &[u8]) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', bytes)
 }
 

@@ -10,7 +10,7 @@ use crate::process::{self, Child, Ended};
 #[derive(Debug)]
 pub(super) enum Process {
     /// Started for it.
-    New(Child),
+    New(Box<Child>),
     /// Forked from, or being, one that was ready.
     Ready(Box<Running>),
 }

@@ -26,7 +26,7 @@ pub(crate) struct Tool {
     /// What is added to its description, as a paragraph of its own.
     pub(crate) extra_description: Option<String>,
     /// Hints among its annotations, in place of its own.
-    pub(crate) annotations: Hints,
+    pub(crate) annotations: Option<Hints>,
 }
 
 /// `annotations` of a tool, in MCP's words.
@@ -64,7 +64,7 @@ impl Tool {
             title: self.title.clone(),
             description: self.description.clone(),
             extra_description: self.extra_description.clone(),
-            annotations: self.annotations.given(),
+            annotations: self.annotations.unwrap_or_default().given(),
         }
     }
 
