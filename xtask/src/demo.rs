@@ -90,7 +90,7 @@ pub(crate) fn demo(place: &Place) -> Result<()> {
         || demo.run(&demo.typed_call()),
     )?;
     step(
-        "10. One Python file in two roles: a process that stays, and a process for each call",
+        "10. One Python file in three roles: a process that stays, a runner over HTTP, and a process for each call",
         "docs/python.md has the roles; `toolbus doctor examples/roles/toolbus.toml` says which of them is not well",
         || demo.roles(),
     )?;

@@ -30,6 +30,11 @@ impl Place {
         &self.workspace_root
     }
 
+    /// Where cargo builds.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target_directory
+    }
+
     /// A binary that cargo built in this profile, `debug` or `release`.
     pub(crate) fn binary(&self, profile: &str, name: &str) -> Result<PathBuf> {
         let path = self.target_directory.join(profile).join(name);

@@ -45,10 +45,7 @@ def in_python(rounds: int) -> float:
 @worker.tool(inline=True)
 def as_bytes(rounds: int) -> float:
     "Nanoseconds of one call from bytes to bytes, arguments checked and the result written."
-    from toolbus._kernel import Kernel
-    from toolbus._inside import Inside
     from toolbus._json import loads
-    run = Inside.direct
     tool = worker.tools["add"]
     text = b'{"a": 1, "b": 2}'
     begun = time.perf_counter_ns()

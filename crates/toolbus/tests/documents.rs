@@ -333,6 +333,11 @@ fn every_key_of_the_configuration_is_explained() {
         ("## `[servers.NAME.http]`", "Http"),
         ("## `[servers.NAME.content]`", "Content"),
         ("## `[[servers.NAME.content.folders]]`", "ContentFolder"),
+        ("## `[servers.NAME.script]`", "Script"),
+        ("## `[servers.NAME.script.limits]`", "ScriptLimits"),
+        ("## `[servers.NAME.script.tools.TOOL]`", "ScriptTool"),
+        ("## `[servers.NAME.runner]`", "Runner"),
+        ("## `[servers.NAME.python]`", "Python"),
         ("## `[servers.NAME.embedded]`", "Embedded"),
         ("## `[servers.NAME.tools.TOOL]`", "Tool"),
     ] {
@@ -344,7 +349,12 @@ fn every_key_of_the_configuration_is_explained() {
             .keys()
             .filter(|key| {
                 let own: &[&str] = match section {
-                    "Server" => &["stdio", "http", "embedded", "content", "tools"],
+                    "Server" => &[
+                        "stdio", "http", "runner", "python", "script", "embedded", "content",
+                        "tools",
+                    ],
+                    "Script" => &["limits", "tools", "warm"],
+                    "ScriptTool" => &["limits"],
                     "Content" => &["folders"],
                     "Federation" => &["peers"],
                     _ => &[],

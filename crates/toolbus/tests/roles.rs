@@ -39,6 +39,16 @@ fn a_worker_of_the_mesh() {
 }
 
 #[test]
+fn a_runner_on_a_port() {
+    play(Role::Runner);
+}
+
+#[test]
+fn a_runner_of_the_gateway_at_a_socket() {
+    play(Role::OwnRunner);
+}
+
+#[test]
 fn a_script_for_each_call() {
     play(Role::Script);
 }

@@ -298,3 +298,29 @@ fn a_python_file_is_a_section_of_its_own() {
         "3"
     );
 }
+
+#[test]
+fn the_example_serves_what_it_says() {
+    if python().is_none() {
+        return;
+    }
+    let config = std::fs::read_to_string(workspace("examples/runner/toolbus.toml"));
+    let top = text(&workspace(""));
+    let config = config
+        .expect("the example")
+        .replace("\".venv/", &format!("\"{top}/.venv/"))
+        .replace("\"examples/", &format!("\"{top}/examples/"));
+    let gateway = Gateway::start(&format!("{config}{}", reference::env()));
+    let counted = gateway
+        .call("count", json!({"text": "to be or not to be"}))
+        .json();
+    assert_eq!(
+        counted["result"]["structuredContent"],
+        json!({"to": 2, "be": 2, "or": 1}),
+        "{counted}"
+    );
+    let read = gateway
+        .call("read_slowly", json!({"text": "word by word"}))
+        .json();
+    assert_eq!(said(&read), "3 words");
+}

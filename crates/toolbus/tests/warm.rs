@@ -1,5 +1,7 @@
 //! Interpreters that are kept ready: what a call sees, and what its caller sees, is what it is with a process of its own.
 
+#[path = "warm/forms.rs"]
+mod forms;
 #[path = "warm/place.rs"]
 mod place;
 mod support;

@@ -1,8 +1,8 @@
 //! What the mesh costs, each beside a plain NATS request and reply of the same run.
 
 mod kills;
-mod page;
-mod parts;
+pub(super) mod page;
+pub(super) mod parts;
 
 use std::time::Duration;
 
@@ -59,6 +59,7 @@ pub(super) fn bench(place: &Place, rounds: usize, seconds: u64, write: bool) -> 
     }
     if write {
         page::write(
+            &page::MARKS,
             &place.root().join("docs/benchmarks.md"),
             &machine,
             runs,
@@ -71,8 +72,8 @@ pub(super) fn bench(place: &Place, rounds: usize, seconds: u64, write: bool) -> 
 /// How often and how long each thing is measured; the medians count.
 #[derive(Clone, Copy)]
 pub(super) struct Runs {
-    rounds: usize,
-    seconds: u64,
+    pub(super) rounds: usize,
+    pub(super) seconds: u64,
 }
 
 impl Runs {

@@ -134,7 +134,7 @@ fn body(era: Era, id: &str, method: &str, params: &str) -> String {
 }
 
 /// Prose of this length as JSON writes it, with a quote and a line end in every line as prose has them.
-fn text(size: Size) -> String {
+pub(super) fn text(size: Size) -> String {
     const LINE: &str = "She said \"the quick brown fox\" and went over the lazy dog, 27 times.\n";
     const ESCAPES: usize = 3;
     let lines = size.bytes() / (LINE.len() + ESCAPES);

@@ -8,6 +8,7 @@ mod numbers;
 mod pages;
 mod plan;
 pub(crate) mod process;
+mod python;
 mod report;
 mod rig;
 mod rounds;
@@ -45,6 +46,15 @@ pub(crate) struct Options {
     /// Measure the mesh instead: calls over NATS beside plain NATS requests
     #[arg(long, conflicts_with_all = ["filter", "targets"])]
     mesh: bool,
+    /// Measure Python instead: one tool in each way that it can be served
+    #[arg(long, conflicts_with_all = ["filter", "targets", "mesh"])]
+    python: bool,
+    /// Embedded Python too, which is a build of its own
+    #[arg(long, requires = "python")]
+    embedded: bool,
+    /// Write what was measured of Python into docs/benchmarks.md
+    #[arg(long, requires = "python")]
+    write: bool,
     /// Leave it to the system which core runs what
     #[arg(long)]
     no_pin: bool,
@@ -70,6 +80,11 @@ pub(crate) fn bench(place: &Place, options: &Options) -> Result<()> {
         load::is_there()?;
         let (rounds, seconds) = options.rounds();
         return mesh::bench(place, rounds, seconds, !options.quick);
+    }
+    if options.python {
+        let (rounds, seconds) = options.rounds();
+        let runs = mesh::Runs { rounds, seconds };
+        return python::bench(place, runs, options.embedded, options.write);
     }
     let cells = plan::cells(options.quick, options.filter.as_deref());
     let (count, seconds) = options.rounds();

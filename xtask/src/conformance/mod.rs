@@ -60,6 +60,7 @@ impl Options {
                 Route::Through(Upstream::Http),
                 Route::Through(Upstream::Stdio),
                 Route::Through(Upstream::Mesh),
+                Route::Through(Upstream::Runner),
             ],
         }
     }
@@ -71,6 +72,8 @@ enum Upstream {
     Stdio,
     /// A worker serves it, and the gateway has the mesh only.
     Mesh,
+    /// Another one, in Python, behind a tool runner.
+    Runner,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -107,6 +110,7 @@ impl Route {
             Self::Through(Upstream::Http) => "http",
             Self::Through(Upstream::Stdio) => "stdio",
             Self::Through(Upstream::Mesh) => "mesh",
+            Self::Through(Upstream::Runner) => "runner",
         }
     }
 
@@ -117,6 +121,9 @@ impl Route {
             Self::Through(Upstream::Stdio) => "through the gateway, the fixture on stdio",
             Self::Through(Upstream::Mesh) => {
                 "through gateway and mesh, the fixture served by a worker"
+            }
+            Self::Through(Upstream::Runner) => {
+                "through the gateway, a Python module behind a tool runner"
             }
         }
     }

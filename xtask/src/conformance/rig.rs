@@ -85,6 +85,18 @@ pub(super) fn start(place: &Place, route: Route, scratch: &Path) -> Result<Rig> 
                 mesh: None,
             })
         }
+        Route::Through(Upstream::Runner) => {
+            let python = place.venv().join("bin/python");
+            let module = place.root().join("xtask/python/fixture.py");
+            let command = format!("[{python:?}, \"-m\", \"toolbus.runner\", {module:?}]");
+            let server = format!("[servers.fixture.runner]\ncommand = {command}\n");
+            let front = serve_gateway(place, &server, scratch)?;
+            Ok(Rig {
+                front,
+                behind: None,
+                mesh: None,
+            })
+        }
         Route::Through(Upstream::Mesh) => {
             let mesh = Mesh::start(place, &fixture, scratch)?;
             let section = format!("[mesh]\nurl = {:?}\n", mesh.broker.url());

@@ -1,4 +1,4 @@
-//! One Python file in two roles: a process that stays, and a process for each call.
+//! One Python file in several roles.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use super::Demo;
 const CONFIG: &str = "examples/roles/toolbus.toml";
 
 /// The servers that are called: the same file behind each.
-const ROLES: [&str; 2] = ["child", "script"];
+const ROLES: [&str; 3] = ["child", "runner", "warm"];
 
 impl Demo<'_> {
     /// Calls the same tool in each role.

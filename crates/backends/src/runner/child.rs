@@ -143,7 +143,9 @@ impl Starting {
         let ended = runner.closing.run_until_cancelled(child.ended()).await;
         match ended {
             Some(ended) => self.has_ended(name, runner, &Ended::to_string(&ended)),
-            None => drop(child.end().await),
+            None => {
+                child.end().await;
+            }
         }
     }
 

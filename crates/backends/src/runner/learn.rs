@@ -315,9 +315,7 @@ fn with_schema(definition: &Object) -> Object {
 /// What a runner that works could not load.
 fn problems(said: &Object) -> Option<Arc<str>> {
     let problems: Vec<String> = said.raw("problems")?.read().ok()?;
-    let mut text = problems.join("; ");
-    let end = text.floor_char_boundary(SHOWN);
-    text.truncate(end);
+    let text: String = problems.join("; ").chars().take(SHOWN).collect();
     (!text.is_empty()).then(|| text.into())
 }
 

@@ -135,7 +135,7 @@ async fn begin(
     if let Some(warm) = warm
         && let Some((running, streams)) = warm.start(command, spec).await?
     {
-        return Ok((Process::Ready(running), streams));
+        return Ok((Process::Ready(running.into()), streams));
     }
     let mut confined = Confined {
         limits: spec.limits.process,
@@ -152,7 +152,7 @@ async fn begin(
         let _ = std::fs::remove_dir_all(folder);
     }
     let (child, streams, side) = begun?;
-    Ok((Process::New(child), Streams::of_child(streams, side)))
+    Ok((Process::New(child.into()), Streams::of_child(streams, side)))
 }
 
 /// A new folder that nobody else may look into.

@@ -10,9 +10,9 @@ use crate::process::{self, Child, Ended};
 #[derive(Debug)]
 pub(super) enum Process {
     /// Started for it.
-    New(Child),
+    New(Box<Child>),
     /// Forked from, or being, one that was ready.
-    Ready(Running),
+    Ready(Box<Running>),
 }
 
 /// The pipes to the process of a run.

@@ -10,7 +10,7 @@ use super::run::{End, Ran};
 use super::spec::Limits;
 use crate::process::Ended;
 
-/// How much of stdout and stderr a message shows, in characters. All of what is kept of stderr is in the log.
+/// How much of the ends of stdout and stderr a message shows, in characters: a stack trace, and not a model's whole context.
 const SHOWN: usize = 4_000;
 
 /// What a script says by itself of a run that failed.

@@ -3,8 +3,10 @@
 pub mod answers;
 pub mod backends;
 pub mod counts;
+pub mod http;
 pub mod load;
 pub mod mesh;
 pub mod parts;
+pub mod processes;
 pub mod raw;
 pub mod serve;

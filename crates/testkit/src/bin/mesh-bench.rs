@@ -3,6 +3,9 @@
 //! `mesh-bench raw-echo URL SUBJECT`, `raw-load URL SUBJECT CALLERS SECONDS PAYLOAD-FILE`,
 //! `worker URL SERVER DELAY-MS`, `load URL SERVER TOOL CALLERS SECONDS SIZE load|queue WORKERS`,
 //! `crowd URL WORKERS SERVERS TOOLS`, `leak URL SERVER CALLS`. Those that serve do so until they are ended.
+//!
+//! And those of the benchmarks of Python: `http-load HOST:PORT|unix:PATH CALLERS SECONDS REQUEST-FILE WANTED`,
+//! `process-load CALLERS SECONDS STDIN-FILE WANTED PROGRAM...`; `WANTED` is a text in each answer.
 
 use std::io::Write as _;
 use std::str::FromStr;
@@ -11,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use toolbus_testkit::bench::load::{Load, Plan};
 use toolbus_testkit::bench::mesh::{self, Ask};
-use toolbus_testkit::bench::raw;
 use toolbus_testkit::bench::serve::Failure;
+use toolbus_testkit::bench::{http, processes, raw};
 
 // As `toolbus` itself has it.
 #[global_allocator]
@@ -55,6 +58,20 @@ async fn main() -> Result<(), Failure> {
         "leak" => {
             let (url, server) = (next(&mut words)?, next(&mut words)?);
             mesh::leak(url, server, number(&mut words)?).await
+        }
+        "http-load" => {
+            let address = next(&mut words)?.to_owned();
+            let plan = plan(&mut words)?;
+            let request = Bytes::from(std::fs::read(next(&mut words)?)?);
+            let wanted = next(&mut words)?.to_owned();
+            print(&http::load(address, request, wanted, plan).await)
+        }
+        "process-load" => {
+            let plan = plan(&mut words)?;
+            let stdin = Bytes::from(std::fs::read(next(&mut words)?)?);
+            let wanted = next(&mut words)?.to_owned();
+            let line = words.map(str::to_owned).collect();
+            print(&processes::load(line, stdin, wanted, plan).await)
         }
         other => Err(format!("no part is called {other:?}").into()),
     }

@@ -83,9 +83,11 @@ fn summary(offer: &Offer) -> String {
         (Some(name), _) => format!("{name}, "),
         _ => String::new(),
     };
+    // What is no MCP server speaks no revision of it.
+    let spoken = offer.revision.map(|revision| format!("MCP {revision}, "));
     format!(
-        "{who}MCP {}, {} tools, {} prompts, {} resources",
-        offer.revision.unwrap_or("unknown"),
+        "{who}{}{} tools, {} prompts, {} resources",
+        spoken.unwrap_or_default(),
         offer.tools.len(),
         offer.prompts.len(),
         offer.resources.len() + offer.templates.len()

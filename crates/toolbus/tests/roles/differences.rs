@@ -14,7 +14,14 @@ const END: &str = "<!-- end of the differences -->";
 const SCRIPTS: &[Role] = &[Role::Script, Role::Warm, Role::Reused];
 
 /// Those in which the gateway looks at the arguments.
-const CHECKED: &[Role] = &[Role::Script, Role::Warm, Role::Reused, Role::Embedded];
+const CHECKED: &[Role] = &[
+    Role::Runner,
+    Role::OwnRunner,
+    Role::Script,
+    Role::Warm,
+    Role::Reused,
+    Role::Embedded,
+];
 
 /// What some roles do in another way than the first.
 struct Difference {
@@ -34,6 +41,13 @@ const DIFFERENCES: &[Difference] = &[
         instead: r#"{"answer": {"result": {"content": [{"text": "Invalid arguments for tool 'add':\n- Missing required field: 'b'\n- /a: must be of type integer, but is of type string", "type": "text"}], "isError": true}}}"#,
         what: "the same faults in the gateway's words; in pydantic's elsewhere",
         why: "The gateway holds arguments against the schema before it starts anything. An MCP server does that itself, unless `validate = true` is set for it.",
+    },
+    Difference {
+        step: "crashing the interpreter",
+        roles: &[Role::Runner, Role::OwnRunner],
+        instead: r#"{"answer": {"error": {"code": -31003, "data": {"fault": "backend", "retryable": false}, "message": "Outcome unknown, the call may have run: the connection was lost"}}}"#,
+        what: "the error is about the connection, not the process; until the runner is there again, calls are answered as unavailable, and may be retried",
+        why: "A runner may be anywhere: what is seen of its end is the end of the connection.",
     },
     Difference {
         step: "crashing the interpreter",

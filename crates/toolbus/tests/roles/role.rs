@@ -1,7 +1,9 @@
 //! The roles that Python can have, each on a stage of its own: a gateway, and what belongs to it.
 
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::supervised::Supervised;
 use crate::support::mesh::{Nats, Worker};
@@ -10,8 +12,12 @@ use crate::support::{Gateway, text, wait_for, workspace};
 /// A way in which the module is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// `python -m toolbus.host FILE`, a child process that speaks MCP.
+    /// A child process that speaks MCP.
     Host,
+    /// `python -m toolbus.runner FILE` on a port, kept running by somebody else.
+    Runner,
+    /// The same at a Unix socket, kept running by the gateway.
+    OwnRunner,
     /// `toolbus worker FILE`, a process of its own, reached over NATS.
     Mesh,
     /// A process for each call.
@@ -29,10 +35,12 @@ impl Role {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Host => "child process",
+            Self::Runner => "runner",
+            Self::OwnRunner => "runner of the gateway",
             Self::Mesh => "worker",
             Self::Script => "script",
-            Self::Warm => "script, warm",
-            Self::Reused => "script, reused",
+            Self::Warm => "warm script",
+            Self::Reused => "reused script",
             Self::Embedded => "embedded",
         }
     }
@@ -50,7 +58,6 @@ struct Others {
     _runner: Option<Supervised>,
     _worker: Option<Worker>,
     _nats: Option<Nats>,
-    _folder: Option<TempDir>,
 }
 
 /// The module, which is shown to readers too.
@@ -80,13 +87,31 @@ fn env() -> String {
 }
 
 impl Stage {
+    /// Waits until a runner that has ended is there again. In the other roles the next call must not notice.
+    pub(crate) fn recover(&self, role: Role) {
+        if matches!(role, Role::Runner | Role::OwnRunner) {
+            wait_for("the runner answers again", || {
+                let answer = self.gateway.call("add", json!({"a": 0, "b": 0})).json();
+                answer["result"]["structuredContent"]["result"] == 0
+            });
+        }
+    }
+
     /// `None`, and a word about it, where something is not installed.
     pub(crate) fn set(role: Role) -> Option<Self> {
         let (python, module, env) = (python()?, module(), env());
         match role {
             Role::Host => {
-                let command = json!([python, "-m", "toolbus.host", module]);
-                let section = format!("[servers.twelve.stdio]\ncommand = {command}\n{env}");
+                let (file, python) = (json!(module), json!(python));
+                let section = format!(
+                    "[servers.twelve.python]\nfile = {file}\ninterpreter = {python}\n{env}"
+                );
+                Some(Self::of(&section, Others::default()))
+            }
+            Role::Runner => Some(Self::runner(&python, &module)),
+            Role::OwnRunner => {
+                let command = json!([python, "-m", "toolbus.runner", module]);
+                let section = format!("[servers.twelve.runner]\ncommand = {command}\n{env}");
                 Some(Self::of(&section, Others::default()))
             }
             Role::Mesh => Self::mesh(&python, &module),
@@ -102,6 +127,34 @@ impl Stage {
                 Some(Self::of(&section, Others::default()))
             }
         }
+    }
+
+    /// A runner on a port of an address of its own, so that the port is free again when the runner has ended.
+    fn runner(python: &str, module: &str) -> Self {
+        let id = std::process::id();
+        let host = format!(
+            "127.{}.{}.{}",
+            64 + id % 64,
+            id / 64 % 256,
+            1 + id / 16_384 % 250
+        );
+        let free = TcpListener::bind((host.as_str(), 0)).expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let mut command = Command::new(python);
+        command
+            .args(["-m", "toolbus.runner", module, "--host", &host])
+            .args(["--port", &port.to_string()])
+            .env("PYTHONPATH", sdk())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let others = Others {
+            _runner: Some(Supervised::start(command)),
+            ..Others::default()
+        };
+        let section = format!("[servers.twelve.runner]\nurl = \"http://{host}:{port}\"\n");
+        Self::of(&section, others)
     }
 
     fn script(python: &str, more: &str) -> Self {

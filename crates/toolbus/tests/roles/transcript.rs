@@ -106,12 +106,11 @@ fn failure(mut error: Value) -> Value {
         data.remove("callId");
         data.remove("cause");
     }
-    if let Some((what, _)) = error["message"]
-        .as_str()
-        .and_then(|text| text.split_once(';'))
-    {
-        error["message"] = what.to_owned().into();
+    let mut message = error["message"].as_str().unwrap_or_default();
+    for detail in [";", ": client error"] {
+        message = message.split(detail).next().unwrap_or_default();
     }
+    error["message"] = message.to_owned().into();
     error
 }
 

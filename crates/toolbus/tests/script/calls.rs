@@ -163,19 +163,22 @@ async def ask(ctx: Context) -> str:
 
 #[test]
 fn a_script_has_a_clean_environment_and_a_folder_of_its_own() {
-    let script = r#"read -r _; pwd > where; printf '{"where": "%s", "files": "%s", "home": "%s", "tmp": "%s", "token": "%s", "fds": "%s"}' \
-        "$(cat where)" "$(echo *)" "${XDG_STATE_HOME-none}" "$TMPDIR" "$TOKEN" "$(ls /proc/$$/fd | tr '\n' ' ')""#;
+    let script = r#"read -r _; ls /proc/self/fd > fds; pwd > where; printf '{"where": "%s", "files": "%s", "home": "%s", "tmp": "%s", "token": "%s", "fds": "%s"}' \
+        "$(cat where)" "$(echo *)" "${XDG_STATE_HOME-none}" "$TMPDIR" "$TOKEN" "$(tr '\n' ' ' < fds)""#;
     let gateway = Gateway::start(&shell(script, "env = { TOKEN = \"t\" }"));
     let told = result(&gateway, "go", json!({}))["structuredContent"].clone();
     let folder = told["where"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(told["files"], "where", "the folder was empty: {told}");
+    assert_eq!(told["files"], "fds where", "the folder was empty: {told}");
     assert_eq!(
         (&told["home"], &told["token"]),
         (&json!("none"), &json!("t"))
     );
     assert_eq!(told["tmp"].as_str(), Some(&*folder));
     assert!(folder.contains("/toolbus-call-"), "{folder}");
-    assert_eq!(told["fds"], "0 1 2 3 ", "nothing of ours is inherited");
+    assert_eq!(
+        told["fds"], "0 1 2 3 4 ",
+        "nothing of ours is inherited, and the last one is that of ls"
+    );
     assert!(
         !Path::new(&folder).exists(),
         "the folder is gone with the call"

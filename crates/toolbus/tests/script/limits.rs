@@ -34,9 +34,7 @@ fn a_memory_hog_is_refused_memory() {
         format!("exec {python} -S -E -c 'b = []\nwhile True: b.append(bytearray(1 << 20))'");
     let said = limited(&script, "memory = \"96MiB\"");
     assert!(
-        said.starts_with(
-            "MemoryError\n(It was refused memory: a process may have 96 MiB, limit `memory`.)"
-        ),
+        said.contains("MemoryError") && said.contains("a process may have 96 MiB, limit `memory`"),
         "{said}"
     );
 }

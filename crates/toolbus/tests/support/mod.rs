@@ -151,7 +151,13 @@ impl Gateway {
 
     /// Sends raw bytes and reads the answer to its end.
     pub fn send(&self, bytes: &[u8]) -> Answer {
+        self.send_within(bytes, PATIENCE)
+    }
+
+    /// [`Gateway::send`] for an answer that may be silent for longer.
+    pub fn send_within(&self, bytes: &[u8], patience: Duration) -> Answer {
         let mut stream = self.connect();
+        stream.set_read_timeout(Some(patience)).expect("a timeout");
         stream.write_all(bytes).expect("sent");
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);

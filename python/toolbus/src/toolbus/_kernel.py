@@ -135,8 +135,7 @@ class Kernel:
     ) -> bytes:
         """The same; the result is JSON, as it was written."""
         params: dict[str, Any] = {"name": name, "arguments": arguments or {}, "_meta": meta or {}}
-        if request_state is not None:
-            params |= {"requestState": request_state, "inputResponses": input_responses or {}}
+        params |= _brought(input_responses, request_state)
         return await (await self._holder("tools/call", name)).request("tools/call", params, on_event)
 
     def direct(self, name: str) -> Callable[[dict[str, Any]], bytes] | None:
@@ -161,9 +160,18 @@ class Kernel:
                     refusal = error
         raise refusal
 
-    async def get(self, name: str, arguments: dict[str, str] | None = None, meta: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The result of `prompts/get`."""
-        params = {"name": name, "arguments": arguments or {}, "_meta": meta or {}}
+    async def get(
+        self,
+        name: str,
+        arguments: dict[str, str] | None = None,
+        meta: dict[str, Any] | None = None,
+        *,
+        input_responses: dict[str, Any] | None = None,
+        request_state: str | None = None,
+    ) -> dict[str, Any]:
+        """The result of `prompts/get`, which may ask as a call does."""
+        params: dict[str, Any] = {"name": name, "arguments": arguments or {}, "_meta": meta or {}}
+        params |= _brought(input_responses, request_state)
         result: dict[str, Any] = loads(await (await self._holder("prompts/get", name)).request("prompts/get", params, None))
         return result
 
@@ -200,6 +208,12 @@ class Kernel:
         """Ends what it holds. Functions in threads go on until they end."""
         for part in self._parts:
             await part.close()
+
+
+def _brought(input_responses: dict[str, Any] | None, request_state: str | None) -> dict[str, Any]:
+    # A server may ask without giving a state.
+    brought: dict[str, Any] = {"requestState": request_state} if request_state is not None else {}
+    return brought | ({"inputResponses": input_responses} if input_responses else {})
 
 
 async def _part(server: Any) -> Part:

@@ -140,16 +140,16 @@ class Service:
         return Answer(200, dumps(await kernel.read(_text(params, "uri"), _meta(params))))
 
     async def _get(self, kernel: Kernel, _: Request, params: Params) -> Answer:
-        return Answer(200, dumps(await kernel.get(_text(params, "name"), _object(params, "arguments"), _meta(params))))
+        name, arguments, answers = _text(params, "name"), _object(params, "arguments"), _object(params, "inputResponses")
+        brought: Params = {"input_responses": answers, "request_state": _state(params)}
+        return Answer(200, dumps(await kernel.get(name, arguments, _meta(params), **brought)))
 
     async def _complete(self, kernel: Kernel, _: Request, params: Params) -> Answer:
         return Answer(200, dumps(await kernel.complete(params)))
 
     async def _run_tool(self, kernel: Kernel, request: Request, params: Params) -> Answer | None:
         name, arguments, meta = _tool(params), _object(params, "arguments"), _meta(params)
-        state = params.get("requestState")
-        if state is not None and not isinstance(state, str):
-            raise Refused(400, "requestState is text")
+        state = _state(params)
         if self.calls >= MAX_CALLS:
             raise Refused(503, f"{MAX_CALLS} calls are under way; try again later", _AGAIN)
         self.calls += 1
@@ -247,6 +247,13 @@ def _object(params: Params, name: str) -> Params:
     if value is not None and not isinstance(value, dict):
         raise Refused(400, f"{name} is an object")
     return value or {}
+
+
+def _state(params: Params) -> str | None:
+    state = params.get("requestState")
+    if state is not None and not isinstance(state, str):
+        raise Refused(400, "requestState is text")
+    return state
 
 
 def _meta(params: Params) -> Params:

@@ -1,4 +1,4 @@
-//! The tables of the mesh, on the terminal and in `docs/benchmarks.md`, in a part of their own there.
+//! Tables of the mesh and the like, on the terminal and in `docs/benchmarks.md`, in a part of their own there.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,13 +11,14 @@ use super::Runs;
 use crate::marks::Marks;
 use crate::run::capture;
 
-const MARKS: Marks = Marks {
+/// The part of the mesh.
+pub(super) const MARKS: Marks = Marks {
     begin: "<!-- the mesh: written by cargo xtask bench --mesh -->",
     end: "<!-- end of the mesh -->",
 };
 
 /// A table, and what was promised about it.
-pub(super) struct Table {
+pub(in crate::bench) struct Table {
     title: String,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -25,7 +26,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(title: &str, columns: &[&str]) -> Self {
+    pub(in crate::bench) fn new(title: &str, columns: &[&str]) -> Self {
         Self {
             title: title.to_owned(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
@@ -34,18 +35,24 @@ impl Table {
         }
     }
 
-    pub(super) fn row(&mut self, cells: &[String]) {
+    pub(in crate::bench) fn row(&mut self, cells: &[String]) {
         self.rows.push(cells.to_vec());
     }
 
-    pub(super) fn limit(&mut self, what: &str, limit: &str, measured: String, held: bool) {
+    pub(in crate::bench) fn limit(
+        &mut self,
+        what: &str,
+        limit: &str,
+        measured: String,
+        held: bool,
+    ) {
         let held = if held { "yes" } else { "**no**" };
         self.limits
             .push([what.to_owned(), limit.to_owned(), measured, held.to_owned()]);
     }
 
     /// As Markdown.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::bench) fn text(&self) -> String {
         let mut text = format!("### {}\n\n", self.title);
         lines(&mut text, &self.columns, &self.rows);
         if !self.limits.is_empty() {
@@ -67,8 +74,14 @@ fn lines(text: &mut String, columns: &[String], rows: &[Vec<String>]) {
     rows.iter().for_each(|row| line(row));
 }
 
-/// Writes the tables into their part of the page.
-pub(super) fn write(path: &Path, machine: &Machine, runs: Runs, tables: &[Table]) -> Result<()> {
+/// Writes the tables into a part of the page.
+pub(in crate::bench) fn write(
+    marks: &Marks,
+    path: &Path,
+    machine: &Machine,
+    runs: Runs,
+    tables: &[Table],
+) -> Result<()> {
     let mut inner = String::new();
     let date = capture(Command::new("date").arg("+%Y-%m-%d"))?;
     writeln!(
@@ -87,7 +100,7 @@ pub(super) fn write(path: &Path, machine: &Machine, runs: Runs, tables: &[Table]
     for table in tables {
         write!(inner, "\n{}", table.text())?;
     }
-    MARKS.write(path, &inner)
+    marks.write(path, &inner)
 }
 
 #[cfg(test)]

@@ -26,12 +26,12 @@ const READY: Duration = Duration::from_secs(60);
 
 /// What was measured. Latencies are microseconds.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Load {
-    pub(super) rate: f64,
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    pub(super) failed: usize,
-    pub(super) why: Option<String>,
+pub(in crate::bench) struct Load {
+    pub(in crate::bench) rate: f64,
+    pub(in crate::bench) p50: f64,
+    pub(in crate::bench) p99: f64,
+    pub(in crate::bench) failed: usize,
+    pub(in crate::bench) why: Option<String>,
 }
 
 /// How the mesh is called.
@@ -66,7 +66,7 @@ impl<'a> Ask<'a> {
 }
 
 /// A broker, and a folder for everything of one measurement.
-pub(super) struct Stage<'a> {
+pub(in crate::bench) struct Stage<'a> {
     place: &'a Place,
     scratch: PathBuf,
     url: String,
@@ -74,7 +74,7 @@ pub(super) struct Stage<'a> {
 }
 
 /// Builds what is measured, optimised.
-pub(super) fn build(place: &Place) -> Result<()> {
+pub(in crate::bench) fn build(place: &Place) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--quiet", "--release", "-p", "toolbus-testkit"]);
     build.args(["--bin", "mesh-bench", "-p", "toolbus", "--bin", "toolbus"]);
@@ -83,7 +83,7 @@ pub(super) fn build(place: &Place) -> Result<()> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn start(place: &'a Place) -> Result<Self> {
+    pub(in crate::bench) fn start(place: &'a Place) -> Result<Self> {
         let scratch = place.scratch("bench-mesh")?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mark = scratch.display().to_string();
@@ -129,7 +129,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The worker of the Python SDK.
-    pub(super) fn python_worker(&self, name: &str) -> Result<Process> {
+    pub(in crate::bench) fn python_worker(&self, name: &str) -> Result<Process> {
         let mut command = Command::new(self.place.binary("release", "toolbus")?);
         command.args(["worker", "--nats", &self.url, "--name", name]);
         command
@@ -156,7 +156,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A gateway that has nothing but the mesh, once it lists this tool.
-    pub(super) fn gateway(&self, tool: &str) -> Result<Server> {
+    pub(in crate::bench) fn gateway(&self, tool: &str) -> Result<Server> {
         let mut gateway = self.gateway_alone()?;
         gateway::wait_for_tool(&mut gateway, tool)?;
         Ok(gateway)
@@ -260,7 +260,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn measured(command: &mut Command) -> Result<Load> {
+/// What a part of the measurement has printed.
+pub(in crate::bench) fn measured(command: &mut Command) -> Result<Load> {
     let printed = capture(command)?;
     let line = printed.lines().last().unwrap_or_default();
     serde_json::from_str(line).with_context(|| format!("no measurement but {printed:?}"))

@@ -126,7 +126,8 @@ impl Running {
             .await
             .map_err(late)??;
         match said {
-            Some(Said::Began(_)) => {
+            Some(Said::Began(pid)) => {
+                tracing::trace!(pid, "a call began at an interpreter that was kept ready");
                 let slot = Some(slot);
                 Ok((Self { slot, server }, streams))
             }

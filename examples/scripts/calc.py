@@ -1,0 +1,6 @@
+"""Plain functions: each public one is a tool."""
+
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
