@@ -2,13 +2,14 @@
 //! or one for each caller. An older server learns at its start what it may ask, so that the two must fit.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use toolbus_model::{Caller, Era, Error, Raw};
+use toolbus_model::{Caller, Cause, Era, Error, Raw};
 
 use super::link::Connection;
 use super::lock;
@@ -41,6 +42,8 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Sessions {
     pools: Mutex<HashMap<Key, Pool>>,
+    /// All were closed, and none is opened any more. It is set and looked at while `pools` is locked.
+    is_closed: AtomicBool,
     /// How old a session gets that is a process; any age without.
     max_lifetime: Option<Duration>,
     tasks: TaskTracker,
@@ -85,6 +88,7 @@ impl Sessions {
     pub(super) fn new(max_lifetime: Option<Duration>, tasks: TaskTracker) -> Arc<Self> {
         Arc::new(Self {
             pools: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             max_lifetime,
             tasks,
         })
@@ -112,6 +116,13 @@ impl Sessions {
         };
         let open = async { open.await.map(Arc::new) };
         let connection = Arc::clone(hold.session.get_or_try_init(|| open).await?);
+        if self.is_closed() {
+            // It was not open yet when the others were closed, and nobody else would do it.
+            self.close_later(&hold.session);
+            return Err(Error::Unavailable(
+                Cause::new("the server is being stopped").into(),
+            ));
+        }
         Ok(Lease { connection, hold })
     }
 
@@ -219,13 +230,20 @@ impl Sessions {
             .is_some_and(|(age, limit)| age >= limit)
     }
 
-    /// Closes every session.
+    /// Closes every session. One that is being opened meanwhile is closed as soon as it is open.
     pub(super) fn close(&self) {
-        for pool in self.pools().drain().map(|(_, pool)| pool) {
+        let mut pools = self.pools();
+        self.is_closed.store(true, Ordering::Relaxed);
+        for pool in pools.drain().map(|(_, pool)| pool) {
             pool.slots
                 .iter()
                 .for_each(|slot| self.close_later(&slot.session));
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        let _pools = self.pools();
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     fn close_later(&self, session: &Session) {

@@ -186,3 +186,24 @@ async fn what_a_cancelled_call_may_still_ask_reaches_its_own_caller_only() {
         "it was closed for bob"
     );
 }
+
+/// Otherwise nobody would ever close it, and whoever stops the server would wait for its end.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_being_opened_while_all_are_closed_is_closed_too() {
+    let sessions = sessions();
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let slow = async {
+        wait.await.expect("the word");
+        open().await
+    };
+    let opening = sessions.lease(key(1), None, Some(1), slow);
+    tokio::pin!(opening);
+    let soon = tokio::time::timeout(Duration::from_secs(60), &mut opening);
+    assert!(soon.await.is_err(), "it is not open yet");
+    sessions.close();
+    assert!(sessions.tasks.is_empty());
+    go.send(()).expect("it waits");
+    let outcome = opening.await;
+    assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
+    assert_eq!(sessions.tasks.len(), 1, "it is closed");
+}
