@@ -15,6 +15,9 @@ const RETIRE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a server that was taken out is asked whether anybody may still come back to it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long all servers may take to stop at the end: the grace of a child, the hunt of what it left, and a little more.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
 /// What holds at one moment. Everything reads it through one pointer, so that a call or a list sees a change of the
 /// configuration whole or not at all.
 #[derive(Default)]
@@ -269,7 +272,12 @@ impl Gateway {
         let now = self.now.load_full();
         let all = now.servers.iter().map(|server| &server.backend);
         let retiring = retiring.iter().map(|(_, backend)| backend);
-        join_all(all.chain(retiring).map(|backend| backend.stop())).await;
+        let stopped = join_all(all.chain(retiring).map(|backend| backend.stop()));
+        if timeout(STOP_WITHIN, stopped).await.is_err() {
+            tracing::warn!(
+                "some servers did not stop in time; what is left of them ends with this process"
+            );
+        }
     }
 }
 
