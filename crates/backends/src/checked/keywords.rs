@@ -39,6 +39,8 @@ impl<'v, 'c> Keywords<'v, 'c> {
             Value::Object(_) => keywords.all()?,
             _ => return Err("a schema in it is neither an object nor true or false".to_owned()),
         }
+        // There may be many schemas of one keyword each.
+        keywords.read.shrink_to_fit();
         Ok(keywords.read)
     }
 

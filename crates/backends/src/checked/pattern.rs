@@ -44,7 +44,7 @@ enum Engine {
     /// One step a byte.
     Table(Box<dense::DFA<Vec<u32>>>),
     /// For patterns whose table would be too large: at most one step a byte and state.
-    Machine { vm: PikeVM, states: u64 },
+    Machine { vm: Box<PikeVM>, states: u64 },
 }
 
 impl Pattern {
@@ -122,13 +122,16 @@ impl Engine {
         match table {
             Ok(table) => {
                 room.tables = room.tables.saturating_sub(table.memory_usage());
-                Ok(Self::Table(table.into()))
+                Ok(Self::Table(Box::new(table)))
             }
             Err(_) => {
                 room.tables = room.tables.saturating_sub(MAX_TABLE.1);
                 let states = nfa.states().len() as u64;
                 let vm = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
-                Ok(Self::Machine { vm, states })
+                Ok(Self::Machine {
+                    vm: Box::new(vm),
+                    states,
+                })
             }
         }
     }

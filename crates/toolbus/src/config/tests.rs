@@ -210,3 +210,41 @@ fn a_mesh_that_contradicts_itself_is_refused() {
     let server = problem("[mesh]\nserver = \"inprocess\"\n");
     assert!(server.contains("`in-process`"), "{server}");
 }
+
+/// Each row of what can be said about time, and the limits that follow, in seconds.
+#[test]
+fn limits_of_time_are_what_the_rules_say() {
+    let limits = |lines: &str| {
+        let config = parse(&format!(
+            "[servers.a]\n{lines}\n[servers.a.stdio]\ncommand = [\"x\"]\n"
+        ));
+        let server = &config.servers["a"];
+        let limits = server.deadlines(server.tools.get("t"));
+        let seconds = |limit: Option<std::time::Duration>| limit.map(|limit| limit.as_secs_f64());
+        (seconds(limits.idle), seconds(limits.total))
+    };
+    for (lines, idle, total) in [
+        ("", Some(120.0), Some(1800.0)),
+        ("idle_timeout = 90", Some(90.0), Some(1800.0)),
+        ("idle_timeout = 0.5", Some(0.5), Some(1800.0)),
+        ("idle_timeout = \"1m 30s\"", Some(90.0), Some(1800.0)),
+        ("idle_timeout = 0", None, Some(1800.0)),
+        ("idle_timeout = \"off\"", None, Some(1800.0)),
+        ("idle_timeout = -5", None, Some(1800.0)),
+        ("idle_timeout = -0.5", None, Some(1800.0)),
+        ("idle_timeout = \"-5s\"", None, Some(1800.0)),
+        ("total_timeout = -1", Some(120.0), None),
+        ("total_timeout = 60", Some(60.0), Some(60.0)),
+        ("idle_timeout = \"2h\"", Some(1800.0), Some(1800.0)),
+        ("tools.t.total_timeout = 7", Some(7.0), Some(7.0)),
+        (
+            "total_timeout = 9\ntools.t.total_timeout = -7",
+            Some(120.0),
+            None,
+        ),
+    ] {
+        assert_eq!(limits(lines), (idle, total), "{lines}");
+    }
+    let text = "[servers.a]\nidle_timeout = nan\n[servers.a.stdio]\ncommand = [\"x\"]\n";
+    assert!(problem(text).contains("NaN is not a number of seconds"));
+}
