@@ -106,7 +106,7 @@ class Warm:
     def __init__(self, cwd: Path, *arguments: str) -> None:
         ours, theirs = socket.socketpair()
         command = [PYTHON, "-P", "-m", "toolbus.warm", *arguments]
-        self.process = subprocess.Popen(command, stdin=theirs, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdin=theirs.fileno(), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         theirs.close()
         self.wire = Wire(ours)
         self.first = self.heard()

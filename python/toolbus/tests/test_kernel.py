@@ -269,7 +269,12 @@ def test_threads_that_come_back_are_no_more_than_before() -> None:
     jobs = []
     for _ in range(3):
         begun = threading.Event()
-        jobs.append(threads.run(lambda begun=begun: (begun.set(), gate.wait(PATIENCE))))  # type: ignore[misc]
+
+        def hang(begun: threading.Event = begun) -> None:
+            begun.set()
+            gate.wait(PATIENCE)
+
+        jobs.append(threads.run(hang))
         assert begun.wait(PATIENCE)
         threads.give_up(jobs[-1])
     assert threads.lost == 3

@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::mesh::Runs;
 use super::mesh::page::{self, Table};
 use super::mesh::parts::{self, Load};
-use super::numbers::{median, ratio, whole};
+use super::numbers::{median, whole};
 use super::process::Pins;
 use crate::marks::Marks;
 use crate::place::Place;
@@ -88,14 +88,6 @@ impl Measured {
         let seconds = self.way.seconds(seconds);
         for (callers, loads) in CALLERS.into_iter().zip(&mut self.loads) {
             let load = running.load(callers, seconds)?;
-            if let Some(why) = &load.why {
-                let (name, failed) = (self.way.name(), load.failed);
-                bail!("{name}: {failed} calls failed, the first because: {why}");
-            }
-            if load.rate <= 0.0 {
-                let name = self.way.name();
-                bail!("{name}: no call was over in {seconds} s; give more --seconds");
-            }
             loads.push(load);
         }
         let memory = running.memory(CALLERS[1], seconds.min(2))?;
@@ -122,10 +114,11 @@ fn table(all: &[Measured]) -> Table {
             table.row(&[
                 callers.to_string(),
                 measured.way.name().to_owned(),
-                whole(rate),
+                short(rate),
                 whole(measured.median(which, |load| load.p50)),
                 whole(measured.median(which, |load| load.p99)),
-                ratio(rate, bare),
+                bare.filter(|bare| *bare > 0.0)
+                    .map_or_else(|| "-".to_owned(), |bare| short(rate / bare)),
                 format!("{:.1}", memory.each()),
                 memory.processes.to_string(),
             ]);
@@ -133,6 +126,15 @@ fn table(all: &[Measured]) -> Table {
     }
     limits(&mut table, all);
     table
+}
+
+/// A number with a place behind the point where that says something: the ways are thousands apart.
+fn short(value: f64) -> String {
+    if value < 100.0 {
+        format!("{value:.1}")
+    } else {
+        whole(value)
+    }
 }
 
 fn limits(table: &mut Table, all: &[Measured]) {
